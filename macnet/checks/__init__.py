@@ -1,0 +1,1 @@
+"""Checks: data with an id, needs and a run; they change nothing."""

@@ -1,0 +1,210 @@
+"""Every error that macnet reports to a person.
+
+::
+
+    MacnetError                      1  (never raised itself)
+    ├── EngineError                  3  engine unavailable
+    │   ├── EngineUnreachable           no socket, no answer
+    │   ├── EnginePermission            the socket refuses this user
+    │   ├── EngineRefused               the engine will not run the helper
+    │   └── ImageBuildFailed            the helper image did not build
+    ├── ConfigError                  4  config or bad input
+    │   ├── BadValue                    an option, a key or a variable has a bad value
+    │   ├── UnknownContext              no Docker context of that name
+    │   ├── UnknownTarget               no container, network or address of that name
+    │   └── StateError                  the state directory cannot be read or written
+    ├── ConflictError                5  network conflict
+    │   ├── PortTaken                   another program holds the tunnel's port
+    │   ├── SubnetConflict              two networks want the same addresses
+    │   └── ForeignContainer            a container of our name is not ours
+    ├── PrivilegeError               6  administrator rights are needed
+    ├── ClientError                  7  the VPN client
+    │   ├── ClientMissing               it is not installed
+    │   └── ClientFailed                it refused, failed or timed out
+    ├── TunnelError                  8  the tunnel
+    │   ├── NotSetUp                    there is no tunnel yet
+    │   ├── Busy                        another macnet is changing it
+    │   ├── HelperFailed                server or relay do not run or answer
+    │   └── TunnelTimeout               no traffic in time
+    └── ChecksFailed                 9  `macnet check` found a failure
+
+Exit code 1 is a bug (its traceback is shown), 2 is wrong usage of the command line, 130 is
+an interruption by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MacnetError(Exception):
+    """What went wrong, in one sentence, and what to do about it.
+
+    ``code`` is the stable machine-readable name; ``exit_code`` the process's exit status;
+    ``stage`` is filled in by the tunnel with the step that failed.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, detail: str | None = None) -> None:
+        """Keep the message, an optional hint (what to do) and detail (for example a log)."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.detail = detail
+        self.stage: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.message}" if self.stage else self.message
+
+
+class EngineError(MacnetError):
+    """The Docker engine is not available or does not do what is asked."""
+
+    code = "engine"
+    exit_code = 3
+
+
+class EngineUnreachable(EngineError):
+    """No socket, or nobody answers on it."""
+
+    code = "engine_unreachable"
+
+
+class EnginePermission(EngineError):
+    """The socket exists, but this user may not use it."""
+
+    code = "engine_permission"
+
+
+class EngineRefused(EngineError):
+    """The engine will not run a container in the way that the helper needs."""
+
+    code = "engine_refused"
+
+
+class ImageBuildFailed(EngineError):
+    """The helper image did not build; ``detail`` holds the end of the build log."""
+
+    code = "image_build_failed"
+
+
+class ConfigError(MacnetError):
+    """Configuration or other input is not usable."""
+
+    code = "config"
+    exit_code = 4
+
+
+class BadValue(ConfigError):
+    """An option, a configuration key or an environment variable has a bad value."""
+
+    code = "bad_value"
+
+
+class UnknownContext(ConfigError):
+    """There is no Docker context of that name."""
+
+    code = "unknown_context"
+
+
+class UnknownTarget(ConfigError):
+    """No container, network or address of that name."""
+
+    code = "unknown_target"
+
+
+class StateError(ConfigError):
+    """The state directory cannot be read or written."""
+
+    code = "state"
+
+
+class ConflictError(MacnetError):
+    """Something else already uses what the tunnel wants."""
+
+    code = "conflict"
+    exit_code = 5
+
+
+class PortTaken(ConflictError):
+    """Another program listens on the tunnel's port."""
+
+    code = "port_taken"
+
+
+class SubnetConflict(ConflictError):
+    """Two networks want the same addresses."""
+
+    code = "subnet_conflict"
+
+
+class ForeignContainer(ConflictError):
+    """A container has the helper's name but not its label: it is not ours to touch."""
+
+    code = "foreign_container"
+
+
+class PrivilegeError(MacnetError):
+    """Administrator rights are needed and were not given."""
+
+    code = "privilege"
+    exit_code = 6
+
+
+class ClientError(MacnetError):
+    """The VPN client on this machine."""
+
+    code = "client"
+    exit_code = 7
+
+
+class ClientMissing(ClientError):
+    """The VPN client is not installed."""
+
+    code = "client_missing"
+
+
+class ClientFailed(ClientError):
+    """The VPN client refused, failed or did not answer in time."""
+
+    code = "client_failed"
+
+
+class TunnelError(MacnetError):
+    """The tunnel between this machine and the engine."""
+
+    code = "tunnel"
+    exit_code = 8
+
+
+class NotSetUp(TunnelError):
+    """There is no tunnel yet."""
+
+    code = "not_set_up"
+
+
+class Busy(TunnelError):
+    """Another macnet is changing the tunnel right now."""
+
+    code = "busy"
+
+
+class HelperFailed(TunnelError):
+    """The server or the relay does not run or does not answer."""
+
+    code = "helper_failed"
+
+
+class TunnelTimeout(TunnelError):
+    """The tunnel came up, but carries no traffic in time."""
+
+    code = "tunnel_timeout"
+
+
+class ChecksFailed(MacnetError):
+    """At least one check failed."""
+
+    code = "checks_failed"
+    exit_code = 9

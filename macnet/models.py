@@ -1,0 +1,82 @@
+"""Frozen values that several layers share. They hold facts and decide nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netaddr import IPAddress, IPNetwork
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """A port that a container exposes: number and ``tcp``, ``udp`` or ``sctp``."""
+
+    number: int
+    protocol: str = "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """One address range of a Docker network; the gateway is the bridge's own address."""
+
+    cidr: IPNetwork
+    gateway: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A running container on one network."""
+
+    container: str
+    container_id: str
+    network: str
+    addresses: tuple[IPAddress, ...]
+    ports: tuple[Port, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A Docker network with its subnets and the running containers on it."""
+
+    id: str
+    name: str
+    driver: str
+    scope: str
+    internal: bool
+    subnets: tuple[Subnet, ...]
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface of this host with its addresses as networks (10.0.0.5/24)."""
+
+    name: str
+    addresses: tuple[IPNetwork, ...]
+    up: bool = True
+    point_to_point: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the host's routing table.
+
+    ``scoped`` is macOS's interface-scoped row (flag ``I``), which ordinary sockets don't use.
+    """
+
+    destination: IPNetwork
+    interface: str
+    gateway: IPAddress | None = None
+    scoped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PortOwner:
+    """Who listens on a port: the name and pid, None where this user may not see them."""
+
+    port: int
+    pid: int | None = None
+    name: str | None = None
