@@ -39,7 +39,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A Docker network with its subnets and the running containers on it."""
+    """A Docker network with its subnets and the running containers on it.
+
+    ``isolated`` is the bridge option ``gateway_mode=isolated`` (engine 28.0 and later): the
+    bridge has no address on the engine, so the engine itself cannot reach its containers.
+    """
 
     id: str
     name: str
@@ -48,6 +52,7 @@ class Network:
     internal: bool
     subnets: tuple[Subnet, ...]
     endpoints: tuple[Endpoint, ...] = ()
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,270 @@
+"""Calls to one Docker engine through the SDK's low-level client (``docker.APIClient``).
+
+The SDK is imported on first use, so that commands which need no engine don't pay for it.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from macnet.contexts import EngineAddress
+from macnet.engine.facts import Container, ContainerSpec, EngineInfo, ExecResult, parse_container
+from macnet.engine.translate import translated
+from macnet.errors import EngineError, ImageBuildFailed
+
+if TYPE_CHECKING:
+    from docker import APIClient  # noqa: TID251
+
+#: Seconds to wait for an answer of the engine. Image builds stream, so this bounds silence.
+TIMEOUT_S = 60
+#: Lines of a failed build that are kept for the error.
+BUILD_LOG_LINES = 30
+
+
+class Engine:
+    """One engine, reached at one address."""
+
+    def __init__(self, address: EngineAddress, api: APIClient) -> None:
+        """Use `connect_engine`."""
+        self.address = address
+        self._api = api
+
+    def info(self) -> EngineInfo:
+        """Version and properties, from ``GET /info`` and the negotiated API version."""
+        with self._translated():
+            raw: Mapping[str, Any] = self._api.info()
+        security = " ".join(raw.get("SecurityOptions") or ())
+        return EngineInfo(
+            version=str(raw.get("ServerVersion", "?")),
+            api_version=str(self._api.api_version),
+            name=str(raw.get("Name", "?")),
+            operating_system=str(raw.get("OperatingSystem", "?")),
+            architecture=str(raw.get("Architecture", "?")),
+            rootless="name=rootless" in security,
+            pools=tuple(
+                f"{pool.get('Base')} size {pool.get('Size')}"
+                for pool in raw.get("DefaultAddressPools") or ()
+            ),
+        )
+
+    def networks(self) -> Sequence[Mapping[str, Any]]:
+        """``GET /networks``: every network with its IPAM configuration, in one call."""
+        with self._translated():
+            return list(self._api.networks())
+
+    def containers(self, *, everything: bool = False) -> Sequence[Mapping[str, Any]]:
+        """``GET /containers/json``: the running containers, or all, in one call."""
+        with self._translated():
+            return list(self._api.containers(all=everything))
+
+    def find_container(self, name: str) -> Container | None:
+        """The container of that name or id, running or not."""
+        from docker.errors import NotFound  # noqa: PLC0415, TID251
+
+        with self._translated():
+            try:
+                return parse_container(self._api.inspect_container(name))
+            except NotFound:
+                return None
+
+    def find_labelled(self, label: str) -> tuple[Container, ...]:
+        """All containers that carry the label, sorted by name."""
+        with self._translated():
+            rows = self._api.containers(all=True, filters={"label": label})
+        found = (self.find_container(str(row["Id"])) for row in rows)
+        return tuple(sorted((c for c in found if c is not None), key=lambda c: c.name))
+
+    def create_container(self, spec: ContainerSpec) -> str:
+        """Create, don't start. Raises `EngineRefused` where the engine forbids what it needs."""
+        from docker.types import LogConfig  # noqa: PLC0415, TID251
+
+        api = self._api
+        with self._translated(refusable=True):
+            host_config = api.create_host_config(
+                network_mode=spec.network,
+                pid_mode=spec.pid_mode,
+                cap_drop=["ALL"],
+                cap_add=list(spec.cap_add),
+                security_opt=["no-new-privileges:true", *spec.security_opt],
+                devices=list(spec.devices),
+                sysctls=dict(spec.sysctls),
+                port_bindings={port: [binding] for port, binding in spec.publish.items()},
+                restart_policy={"Name": "unless-stopped"},
+                log_config=LogConfig(
+                    type=LogConfig.types.JSON, config={"max-size": "1m", "max-file": "2"}
+                ),
+            )
+            created = api.create_container(
+                image=spec.image,
+                name=spec.name,
+                command=list(spec.command),
+                labels=dict(spec.labels),
+                environment=dict(spec.environment),
+                ports=list(spec.publish),
+                host_config=host_config,
+                healthcheck=_healthcheck(spec.health),
+            )
+        return str(created["Id"])
+
+    def start_container(self, identity: str) -> None:
+        """Start a created or stopped container."""
+        with self._translated(refusable=True):
+            self._api.start(identity)
+
+    def remove_container(self, identity: str) -> bool:
+        """Kill and remove with its anonymous volumes; False if it was not there."""
+        from docker.errors import NotFound  # noqa: PLC0415, TID251
+
+        with self._translated():
+            try:
+                self._api.remove_container(identity, force=True, v=True)
+            except NotFound:
+                return False
+        return True
+
+    def put_files(self, identity: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Write files (name -> content, mode) into a folder of a container, owned by root."""
+        with self._translated():
+            if not self._api.put_archive(identity, folder, _tar(files)):
+                raise EngineError(f"the engine did not take the files for {folder}")
+
+    def read_file(self, identity: str, path: str) -> bytes | None:
+        """The content of a file in a container; None if the file or container is missing."""
+        from docker.errors import NotFound  # noqa: PLC0415, TID251
+
+        with self._translated():
+            try:
+                chunks, _ = self._api.get_archive(identity, path)
+                data = b"".join(chunks)
+            except NotFound:
+                return None
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            member = archive.extractfile(archive.getmembers()[0])
+            return member.read() if member is not None else None
+
+    def execute(self, identity: str, argv: Sequence[str]) -> ExecResult:
+        """Run a command in a running container and wait for its end."""
+        with self._translated():
+            job = self._api.exec_create(identity, list(argv))
+            output: bytes = self._api.exec_start(job["Id"])
+            code = self._api.exec_inspect(job["Id"]).get("ExitCode")
+        return ExecResult(int(code if code is not None else -1), output.decode(errors="replace"))
+
+    def logs(self, identity: str, *, tail: int = 100, follow: bool = False) -> Iterator[str]:
+        """The lines that a container wrote, oldest first."""
+        with self._translated():
+            stream = self._api.logs(
+                identity, stream=True, follow=follow, tail=tail, timestamps=True
+            )
+            rest = b""
+            for chunk in stream:
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+            if rest:
+                yield rest.decode(errors="replace")
+
+    def find_image(self, tag: str) -> str | None:
+        """The id of an image, None if the engine has no such image."""
+        from docker.errors import ImageNotFound  # noqa: PLC0415, TID251
+
+        with self._translated():
+            try:
+                return str(self._api.inspect_image(tag)["Id"])  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return None
+
+    def list_images(self, label: str) -> tuple[str, ...]:
+        """The ids of all images that carry the label."""
+        with self._translated():
+            return tuple(str(row["Id"]) for row in self._api.images(filters={"label": label}))
+
+    def remove_image(self, identity: str) -> bool:
+        """Remove an image and its untagged parents; False if it was not there."""
+        from docker.errors import ImageNotFound  # noqa: PLC0415, TID251
+
+        with self._translated():
+            try:
+                self._api.remove_image(identity, force=True)
+            except ImageNotFound:
+                return False
+        return True
+
+    def build_image(
+        self,
+        tag: str,
+        files: Mapping[str, tuple[bytes, int]],
+        labels: Mapping[str, str],
+        on_line: Callable[[str], None],
+    ) -> None:
+        """Build ``files`` (with a Dockerfile) into ``tag``.
+
+        Every line of the build log goes to ``on_line``. Raises `ImageBuildFailed` with the end
+        of the log as its detail.
+        """
+        log: list[str] = []
+        with self._translated():
+            stream = self._api.build(
+                fileobj=io.BytesIO(_tar(files)),
+                custom_context=True,
+                tag=tag,
+                labels=dict(labels),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            for event in stream:
+                failure = event.get("error")
+                text = str(failure or event.get("stream") or event.get("status") or "")
+                for line in filter(None, map(str.strip, text.splitlines())):
+                    log.append(line)
+                    on_line(line)
+                if failure:
+                    raise ImageBuildFailed(
+                        f"the helper image did not build: {str(failure).strip()}",
+                        hint="the build downloads packages: check the engine's network, or give "
+                        "an image that has them with --base-image",
+                        detail="\n".join(log[-BUILD_LOG_LINES:]),
+                    )
+
+    def _translated(self, *, refusable: bool = False) -> AbstractContextManager[None]:
+        return translated(self.address, refusable=refusable)
+
+
+def connect_engine(address: EngineAddress) -> Engine:
+    """Connect and negotiate the API version.
+
+    Raises `EngineUnreachable` where nobody answers and `EnginePermission` where the socket
+    refuses this user.
+    """
+    from docker import APIClient  # noqa: PLC0415, TID251
+
+    with translated(address):
+        return Engine(address, APIClient(base_url=address.url, version="auto", timeout=TIMEOUT_S))
+
+
+def _healthcheck(command: Sequence[str]) -> Mapping[str, Any] | None:
+    second = 1_000_000_000  # the API counts nanoseconds
+    if not command:
+        return None
+    return {
+        "test": ["CMD", *command],
+        "interval": 15 * second,
+        "timeout": 5 * second,
+        "retries": 2,
+    }
+
+
+def _tar(files: Mapping[str, tuple[bytes, int]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, (content, mode) in sorted(files.items()):
+            # Fixed owner and time: equal files give equal archives, so builds can be cached.
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.mode = mode
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()

@@ -1,0 +1,51 @@
+"""Turns the exceptions of the Docker SDK, and of the HTTP client below it, into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from macnet.contexts import EngineAddress
+from macnet.errors import EngineError, EnginePermission, EngineRefused, EngineUnreachable
+
+
+@contextmanager
+def translated(address: EngineAddress, *, refusable: bool = False) -> Iterator[None]:
+    """Raise `macnet.errors` in place of foreign exceptions.
+
+    ``refusable`` marks calls that an engine may forbid by policy: an error answer then is
+    `EngineRefused` and carries what to do.
+    """
+    from docker.errors import APIError, DockerException  # noqa: PLC0415, TID251
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    where = f"{address.url} (from {address.source})"
+    try:
+        yield
+    except APIError as error:
+        text = str(error.explanation or error).strip()
+        if refusable:
+            raise EngineRefused(f"the engine refused: {text}", hint=_refusal_hint(text)) from error
+        raise EngineError(f"the engine answered with an error: {text}") from error
+    except (DockerException, RequestException, OSError) as error:
+        if "Permission denied" in str(error):
+            raise EnginePermission(
+                f"this user may not use the engine's socket {where}",
+                hint="on Linux join the group that owns the socket; on a Mac let the engine's "
+                "app create its own socket and choose it with --context",
+            ) from error
+        raise EngineUnreachable(
+            f"no Docker engine answers at {where}",
+            hint="start the engine (Docker Desktop, Colima, OrbStack, Rancher Desktop), or name "
+            "another with --context",
+        ) from error
+
+
+def _refusal_hint(text: str) -> str:
+    lowered = text.lower()
+    if "port is already allocated" in lowered or "address already in use" in lowered:
+        return "another program or container holds the port: choose one with --port"
+    return (
+        "the helper needs host networking, the host's process list, NET_ADMIN and SYS_ADMIN; "
+        "rootless engines and Docker Desktop's Enhanced Container Isolation refuse them"
+    )
