@@ -1,0 +1,200 @@
+"""One real dockerd in a VM, with everything a tester may do to it: stop, kill, restart, reboot."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from .errors import LabError
+from .packages import search_path
+from .process import ProcessId, reap, run, spawn, stop, wait_until
+from .trees import engine_spec, ensure_tree, tree_path
+from .vm import Vm
+
+KINDS = ("forky", "trixie", "host")
+"""Engines there are: of two newer Debian releases, and the one installed on this machine."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("docker", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Engine:
+    """The engine of one VM."""
+
+    def __init__(self, vm: Vm, kind: str, cache: Path) -> None:
+        if kind not in KINDS:
+            raise LabError(f"no such engine: {kind}", f"one of {', '.join(KINDS)}")
+        self.vm = vm
+        self.kind = kind
+        self._cache = cache
+        self._pid_file = vm.paths.home / "dockerd.pid"
+        self.log = vm.paths.home / "dockerd.log"
+
+    @property
+    def name(self) -> str:
+        """Name of the engine in its lab."""
+        return self.vm.paths.name
+
+    @property
+    def socket(self) -> Path:
+        """Socket of the engine's API."""
+        return self.vm.paths.socket
+
+    @property
+    def docker_host(self) -> str:
+        """Value for DOCKER_HOST."""
+        return f"unix://{self.socket}"
+
+    @property
+    def process(self) -> ProcessId | None:
+        """The dockerd process, if it runs."""
+        return ProcessId.load(self._pid_file)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of dockerd, if it runs."""
+        process = self.process
+        return process.pid if process else None
+
+    @property
+    def version(self) -> str:
+        """Version that the engine reports."""
+        return str(self.get("/version")["Version"])
+
+    @property
+    def healthy(self) -> bool:
+        """Whether dockerd runs in a VM that is on, and answers."""
+        return self.vm.on and self.process is not None and self._answers()
+
+    def tree_cached(self) -> bool:
+        """Whether the engine can be started without building anything."""
+        return self.kind == "host" or tree_path(self._cache, engine_spec(self.kind)).is_dir()
+
+    def tree(self) -> Path:
+        """Root of the system the engine comes from; built if it is not in the cache."""
+        return Path("/") if self.kind == "host" else ensure_tree(self._cache, engine_spec(self.kind))
+
+    def get(self, path: str, timeout_s: float = 10) -> Any:
+        """Ask the engine's API; the answer's JSON."""
+        connection = _UnixConnection(self.socket, timeout_s)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except OSError as error:
+            raise LabError(f"the engine {self.name} does not answer: {error}", f"see {self.log}") from error
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise LabError(f"the engine answers {answer.status} to {path}: {body.decode(errors='replace').strip()}")
+        return json.loads(body)
+
+    def docker(self, *args: str, timeout_s: float = 120) -> str:
+        """Run the docker command against this engine; what it printed."""
+        return run(["docker", *args], env=self.environment(), timeout_s=timeout_s).stdout
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment with this engine as Docker's."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+        return {**kept, "PATH": search_path(), "DOCKER_HOST": self.docker_host, "DOCKER_BUILDKIT": "0"}
+
+    def start(self, timeout_s: float = 60) -> None:
+        """Start dockerd, in a new VM if there is none, and wait until it answers. Nothing if it runs."""
+        if self.process is not None:
+            return
+        if not self.vm.on:
+            self.vm.power_off()
+            self.vm.power_on(self.tree())
+        self.vm.paths.data.mkdir(parents=True, exist_ok=True)
+        config = self.vm.paths.home / "daemon.json"
+        config.write_text("{}\n")
+        self.socket.unlink(missing_ok=True)
+        process = spawn([*self.vm.enter(), *self._argv(config)], self.log, env=self._daemon_environment())
+        process.save(self._pid_file)
+        wait_until(lambda: self._answers() or not process.alive(), timeout_s)
+        if not self._answers():
+            self.kill()
+            raise LabError(f"dockerd ({self.kind}) did not start: {self._last_words()}", f"see {self.log}")
+
+    def stop(self) -> None:
+        """Stop dockerd in order, and its containers with it."""
+        process = self.process
+        if process is not None:
+            stop(process, grace_s=30)
+        self._pid_file.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """SIGKILL dockerd alone: containerd and the containers stay, as after a crash."""
+        process = self.process
+        if process is not None:
+            process.send(signal.SIGKILL)
+            wait_until(lambda: not process.alive(), 10)
+            reap()
+        self._pid_file.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Stop and start dockerd, as after an update of the engine."""
+        self.stop()
+        self.start()
+
+    def reboot(self) -> None:
+        """Cut the VM's power and start it again: only what is on its disk is left."""
+        self.vm.power_off()
+        self._pid_file.unlink(missing_ok=True)
+        self.start()
+
+    def wait_running(self, names: list[str], timeout_s: float = 30) -> None:
+        """Wait until all the named containers run."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            running = {name.lstrip("/") for one in self.get("/containers/json") for name in one["Names"]}
+            lacking = sorted(set(names) - running)
+            if not lacking:
+                return
+            if time.monotonic() > deadline:
+                raise LabError(f"containers do not run: {', '.join(lacking)}", f"see {self.log}")
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            self.get("/version", timeout_s=2)
+        except (LabError, OSError, ValueError, http.client.HTTPException):
+            return False
+        return True
+
+    def _argv(self, config: Path) -> list[str]:
+        flags = {
+            "config-file": str(config),
+            "data-root": str(self.vm.paths.data),
+            "exec-root": "/run/docker",
+            "pidfile": "/run/docker.pid",
+            "host": self.docker_host,
+            "group": "root",
+            "storage-driver": "overlay2",
+            "exec-opt": "native.cgroupdriver=cgroupfs",
+            "cgroup-parent": f"/{self.vm.paths.netns}",
+            "shutdown-timeout": "5",
+        }
+        return ["dockerd", *(f"--{name}={value}" for name, value in flags.items())]
+
+    def _daemon_environment(self) -> dict[str, str]:
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8"}
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-8:]) or "it said nothing"

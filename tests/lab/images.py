@@ -1,0 +1,102 @@
+"""Images without a registry: the base image from a Debian tree, the sample's from this machine's binaries."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+from .engine import Engine
+from .errors import LabError
+from .packages import search_path
+from .process import run
+from .trees import BASE_SUITE, base_spec, ensure_tar, ensure_tree
+
+BASE_IMAGE = f"macnet-lab/base:{BASE_SUITE}"
+"""Debian with openvpn, passt, iproute2 and iptables: enough to build on without a network."""
+SAMPLE_IMAGE = "macnet-lab/sample:1"
+"""busybox, socat and redis."""
+
+_SAMPLE_PROGRAMS = ("socat", "redis-server", "redis-cli")
+_WEB_SCRIPT = """\
+#!/bin/busybox sh
+# HTTP on 80, UDP echo on 9000, TCP that swallows what it gets on 9001.
+mkdir -p /www
+echo "macnet-lab $(hostname)" > /www/index.html
+truncate -s 1G /www/big
+socat UDP6-RECVFROM:9000,fork,ipv6only=0 PIPE &
+socat -u -b 1048576 TCP6-LISTEN:9001,fork,reuseaddr,ipv6only=0 OPEN:/dev/null &
+exec httpd -f -p 80 -h /www
+"""
+_FILES = {
+    "bin/web": (_WEB_SCRIPT, 0o755),
+    "etc/passwd": ("root:x:0:0:root:/:/bin/sh\n", 0o644),
+    "etc/group": ("root:x:0:\n", 0o644),
+}
+
+
+def import_base(engine: Engine, cache: Path) -> None:
+    """Give the engine the base image."""
+    tar = ensure_tar(cache, ensure_tree(cache, base_spec()))
+    engine.docker("import", "--change", 'CMD ["/bin/sh"]', str(tar), BASE_IMAGE, timeout_s=300)
+
+
+def import_sample(engine: Engine) -> None:
+    """Give the engine the sample's image."""
+    tar = engine.vm.paths.home / "sample.tar"
+    write_sample_tar(tar)
+    engine.docker("import", "--change", 'CMD ["/bin/web"]', str(tar), SAMPLE_IMAGE)
+    tar.unlink()
+
+
+def write_sample_tar(path: Path) -> None:
+    """Write the sample's root file system."""
+    busybox = _program("busybox")
+    if "not a dynamic executable" not in _ldd(busybox):
+        raise LabError("busybox is not the static one", "install the package busybox-static")
+    with tarfile.open(path, "w") as tar:
+        for folder in ("bin", "etc", "tmp", "var", "usr", "usr/bin"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+            tar.addfile(entry)
+        _add_file(tar, busybox, "bin/busybox")
+        for applet in run([busybox, "--list"]).stdout.split():
+            if applet != "busybox":
+                link = tarfile.TarInfo(f"bin/{applet}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+        programs = [_program(name) for name in _SAMPLE_PROGRAMS]
+        for program in programs:
+            _add_file(tar, program, f"usr/bin/{program.name}")
+        for library in sorted({name for program in programs for name in libraries_of(_ldd(program))}):
+            _add_file(tar, Path(library), library.lstrip("/"))
+        for name, (text, mode) in _FILES.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text), mode
+            tar.addfile(entry, io.BytesIO(text.encode()))
+
+
+def libraries_of(ldd_output: str) -> list[str]:
+    """Paths in what ldd printed: libraries and the dynamic loader."""
+    return re.findall(r"(?:=>\s*|^\s*)(/\S+)\s+\(0x", ldd_output, re.MULTILINE)
+
+
+def _ldd(program: Path) -> str:
+    done = run(["ldd", program], check=False)
+    return done.stdout + done.stderr
+
+
+def _program(name: str) -> Path:
+    found = shutil.which(name, path=search_path())
+    if found is None:
+        raise LabError(f"program not found: {name}", "run: python -m tests.lab install")
+    return Path(found)
+
+
+def _add_file(tar: tarfile.TarFile, source: Path, name: str) -> None:
+    entry = tarfile.TarInfo(name)
+    with source.resolve().open("rb") as content:
+        entry.size, entry.mode = source.stat().st_size, 0o755
+        tar.addfile(entry, content)

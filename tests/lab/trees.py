@@ -1,0 +1,147 @@
+"""Debian trees: the base image's and an engine's of a newer release, made once and kept in the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import LabError
+from .process import run
+
+BASE_SUITE = "forky"
+_SCRIPTS = Path("/usr/share/debootstrap/scripts")
+_TRIMMED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/bash-completion",
+    "var/lib/apt/lists",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/log",
+)
+_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True)
+class TreeSpec:
+    """What a tree holds."""
+
+    name: str
+    suite: str
+    packages: tuple[str, ...]
+
+
+def base_spec() -> TreeSpec:
+    """Tree of the base image, and of the newer OpenVPN client."""
+    return TreeSpec(f"base-{BASE_SUITE}", BASE_SUITE, ("openvpn", "passt", "iproute2", "iptables", "procps"))
+
+
+def engine_spec(suite: str) -> TreeSpec:
+    """Tree of an engine."""
+    packages = ("docker.io", "containerd", "runc", "iptables", "iproute2", "kmod", "ca-certificates")
+    return TreeSpec(f"engine-{suite}", suite, packages)
+
+
+def tree_path(cache: Path, spec: TreeSpec) -> Path:
+    """Where the tree is once it is made."""
+    return cache / "trees" / spec.name
+
+
+def ensure_tree(cache: Path, spec: TreeSpec) -> Path:
+    """Make the tree unless the cache has it. A half-made one is never taken for whole."""
+    path = tree_path(cache, spec)
+    if path.is_dir():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        if path.is_dir():
+            return path
+        unfinished = path.with_suffix(".partial")
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        _debootstrap(spec, unfinished)
+        _trim(unfinished)
+        unfinished.rename(path)
+    return path
+
+
+def ensure_tar(cache: Path, tree: Path) -> Path:
+    """The tree as one tar file, as `docker import` wants it."""
+    path = cache / "images" / f"{tree.name}.tar"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        if not path.exists():
+            unfinished = path.with_suffix(".partial")
+            run(["tar", "-C", tree, "-cf", unfinished, "--numeric-owner", "."], timeout_s=_TIMEOUT_S)
+            unfinished.rename(path)
+    return path
+
+
+def mirror() -> str:
+    """Debian mirror of this machine's apt; MACNET_LAB_MIRROR names another one."""
+    chosen = os.environ.get("MACNET_LAB_MIRROR")
+    if chosen:
+        return chosen
+    listed = run(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(CODENAME)|$(REPO_URI)", "Created-By: Packages"])
+    for line in listed.stdout.splitlines():
+        origin, codename, uri = line.split("|", 2)
+        if origin == "Debian" and not codename.endswith(("-security", "-updates", "-backports")):
+            return uri
+    raise LabError(
+        "apt knows no Debian mirror on this machine",
+        "run apt-get update, or set MACNET_LAB_MIRROR to a mirror's address",
+    )
+
+
+def _debootstrap(spec: TreeSpec, target: Path) -> None:
+    script = _SCRIPTS / spec.suite
+    argv = ["debootstrap", "--variant=minbase", f"--include={','.join(spec.packages)}", spec.suite, str(target), mirror()]
+    if not script.exists():
+        argv.append(str(_SCRIPTS / "sid"))
+    done = run(argv, check=False, timeout_s=_TIMEOUT_S)
+    if done.returncode:
+        log = target / "debootstrap" / "debootstrap.log"
+        detail = log.read_text(errors="replace")[-1500:] if log.exists() else ""
+        raise LabError(
+            f"debootstrap of {spec.suite} failed: {(done.stderr or done.stdout)[-500:].strip()}\n{detail}".strip(),
+            "is the mirror reachable and does it have this release? MACNET_LAB_MIRROR names another one",
+        )
+
+
+def _trim(tree: Path) -> None:
+    for name in _TRIMMED:
+        folder = tree / name
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    (tree / "var/lib/apt/lists/partial").mkdir(parents=True, exist_ok=True)
+    # The machine's own resolver and name have no business in an image.
+    for name in ("etc/resolv.conf", "etc/hostname"):
+        (tree / name).write_text("")
+
+
+@contextmanager
+def locked(path: Path, timeout_s: float = _TIMEOUT_S) -> Iterator[None]:
+    """Hold an exclusive lock on a file, waiting for another process to let it go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LabError(f"another process holds {path}", "wait for it to end, then try again") from None
+                time.sleep(0.1)
+        yield
