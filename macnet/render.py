@@ -1,0 +1,82 @@
+"""Turns the files below ``templates/`` into text; the only module that imports jinja2."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from macnet.errors import MacnetError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment  # noqa: TID251
+
+
+class TemplateError(MacnetError):
+    """A template is missing, is broken or was not given a value: a bug of macnet's."""
+
+    code = "template"
+
+
+def render(template: str, **values: object) -> str:
+    """Return ``template`` (a name like ``client/profile.ovpn.j2``) filled with ``values``.
+
+    A name that the template uses and ``values`` lacks is a `TemplateError`, never an empty
+    string: half a configuration must not reach a VPN client.
+    """
+    from jinja2 import TemplateError as JinjaError  # noqa: PLC0415, TID251
+
+    try:
+        return _environment().get_template(template).render(values)
+    except JinjaError as error:
+        what = str(error) or type(error).__name__
+        raise TemplateError(f"the template {template} does not render: {what}") from error
+
+
+def template_text(name: str) -> str:
+    """Return the text of the file ``name`` as it is, unrendered."""
+    try:
+        return (_folder() / name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise TemplateError(f"the template {name} cannot be read: {error.strerror}") from error
+
+
+def template_names(folder: str) -> tuple[str, ...]:
+    """Return the sorted names of all templates below ``folder``.
+
+    They are the names that `render` and `template_text` take, so they begin with ``folder``.
+    Dot files (an editor's or Finder's) are not templates.
+    """
+    root = _folder()
+    found = sorted(
+        path.relative_to(root).as_posix()
+        for path in (root / folder).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    )
+    if not found:
+        raise TemplateError(f"there are no templates in {folder}")
+    return tuple(found)
+
+
+def _folder() -> Path:
+    """Return where the templates are: in the wheel they are part of the package."""
+    package = Path(__file__).resolve().parent
+    installed = package / "templates"
+    # An editable install has no macnet/templates; the checkout's folder is beside the package.
+    return installed if installed.is_dir() else package.parent / "templates"
+
+
+@cache
+def _environment() -> Environment:
+    # Imported here, since most commands (and --help) render nothing and need not wait for it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415, TID251
+
+    return Environment(
+        loader=FileSystemLoader(_folder()),
+        undefined=StrictUndefined,
+        # Configuration files, not web pages: an escaped "&amp;" would be wrong there.
+        autoescape=False,  # noqa: S701
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
