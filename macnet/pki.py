@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import secrets
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,53 +65,35 @@ class Pki:
     server_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Issuer:
+    """Who signs, and the validity of what is signed."""
+
+    name: str
+    key: ec.EllipticCurvePrivateKey
+    begin: datetime
+    end: datetime
+
+
 def create_pki(name: str, *, now: datetime, days: int = MAX_DAYS) -> Pki:
     """Make new keys and certificates for the tunnel ``name``, valid for ``days`` in all.
 
     They begin a day before ``now``, which needs a time zone.
     """
-    from cryptography import x509  # noqa: PLC0415 - see _assemble
+    # Imported late everywhere in this module: it takes 60 ms, and most commands need no keys.
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
     from cryptography.x509.oid import ExtendedKeyUsageOID  # noqa: PLC0415
 
     if not 1 < days <= MAX_DAYS:
         raise ValueError(f"days is {days}")
-    begin = now.astimezone(UTC).replace(microsecond=0) - CLOCK_SKEW
-    end = begin + timedelta(days=days)
     ca_key, server_key, client_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
-    ca_name, server_name, client_name = f"{name}-ca", f"{name}-server", f"{name}-client"
-
-    ca = _certificate(
-        ca_name, ca_key, ca_name, ca_key, begin, end, [x509.BasicConstraints(True, 0)]
-    )
-    server = _certificate(
-        server_name,
-        server_key,
-        ca_name,
-        ca_key,
-        begin,
-        end,
-        [
-            x509.BasicConstraints(False, None),
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
-            x509.SubjectAlternativeName([x509.DNSName(server_name)]),
-        ],
-    )
-    client = _certificate(
-        client_name,
-        client_key,
-        ca_name,
-        ca_key,
-        begin,
-        end,
-        [
-            x509.BasicConstraints(False, None),
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),
-        ],
-    )
+    begin = now.astimezone(UTC).replace(microsecond=0) - CLOCK_SKEW
+    ca = _Issuer(f"{name}-ca", ca_key, begin, begin + timedelta(days=days))
+    server = _issue(ca, f"{name}-server", server_key, ExtendedKeyUsageOID.SERVER_AUTH)
+    client = _issue(ca, f"{name}-client", client_key, ExtendedKeyUsageOID.CLIENT_AUTH)
     return _assemble(
         {
-            "ca_cert": _cert_pem(ca),
+            "ca_cert": _cert_pem(_issue(ca, ca.name, ca_key)),
             "server_cert": _cert_pem(server),
             "server_key": _key_pem(server_key),
             "client_cert": _cert_pem(client),
@@ -121,43 +103,46 @@ def create_pki(name: str, *, now: datetime, days: int = MAX_DAYS) -> Pki:
     )
 
 
-def _certificate(
+def _issue(
+    issuer: _Issuer,
     name: str,
     key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    begin: datetime,
-    end: datetime,
-    extensions: list[x509.ExtensionType],
+    purpose: x509.ObjectIdentifier | None = None,
 ) -> x509.Certificate:
-    """Return a certificate, self-signed where ``issuer_key`` is ``key``."""
+    """Return a certificate for ``purpose``; without one it is the CA's own.
+
+    The extensions are those that "--remote-cert-tls" in the OpenVPN manual asks for, and the
+    ones that RFC 5280, section 4.2.1, wants in every certificate of its kind.
+    """
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID  # noqa: PLC0415
 
-    def named(text: str) -> x509.Name:
+    def common_name(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
-    is_ca = key is issuer_key
+    is_ca = purpose is None
+    public = key.public_key()
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = (
         x509.CertificateBuilder()
-        .subject_name(named(name))
-        .issuer_name(named(issuer))
-        .public_key(key.public_key())
+        .subject_name(common_name(name))
+        .issuer_name(common_name(issuer.name))
+        .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(end)
+        .not_valid_before(issuer.begin)
+        .not_valid_after(issuer.end)
+        .add_extension(x509.BasicConstraints(is_ca, 0 if is_ca else None), critical=True)
         .add_extension(_key_usage(is_ca), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
-            critical=False,
-        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(authority, critical=False)
     )
-    for extension in extensions:
-        critical = isinstance(extension, x509.BasicConstraints)
-        builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(issuer_key, hashes.SHA256())
+    if purpose is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    if purpose == ExtendedKeyUsageOID.SERVER_AUTH:
+        alternative = x509.SubjectAlternativeName([x509.DNSName(name)])
+        builder = builder.add_extension(alternative, critical=False)
+    return builder.sign(issuer.key, hashes.SHA256())
 
 
 def _key_usage(is_ca: bool) -> x509.KeyUsage:
@@ -201,7 +186,6 @@ def _new_static_key() -> str:
 
 def _assemble(pems: dict[str, str]) -> Pki:
     """Return the `Pki` of the texts in ``pems``; raise ValueError where they don't fit."""
-    # Imported late in this module: it takes 60 ms, and most commands need no certificate.
     from cryptography import x509  # noqa: PLC0415
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415

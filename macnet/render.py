@@ -42,20 +42,19 @@ def template_text(name: str) -> str:
 
 
 def template_names(folder: str) -> tuple[str, ...]:
-    """Return the sorted names of all templates below ``folder``.
+    """Return the sorted names of the files in ``folder``, without the folder itself.
 
-    They are the names that `render` and `template_text` take, so they begin with ``folder``.
-    Dot files (an editor's or Finder's) are not templates.
+    Dot files (an editor's or Finder's) are left out.
     """
-    root = _folder()
-    found = sorted(
-        path.relative_to(root).as_posix()
-        for path in (root / folder).rglob("*")
+    root = _folder() / folder
+    names = sorted(
+        path.name
+        for path in (root.iterdir() if root.is_dir() else ())
         if path.is_file() and not path.name.startswith(".")
     )
-    if not found:
+    if not names:
         raise TemplateError(f"there are no templates in {folder}")
-    return tuple(found)
+    return tuple(names)
 
 
 def _folder() -> Path:
