@@ -42,13 +42,14 @@ def template_text(name: str) -> str:
 
 
 def template_names(folder: str) -> tuple[str, ...]:
-    """Return the sorted names of the files in ``folder``, without the folder itself.
+    """Return the sorted names of the templates in ``folder``.
 
+    They are the names that `render` and `template_text` take, so they begin with ``folder``.
     Dot files (an editor's or Finder's) are left out.
     """
     root = _folder() / folder
     names = sorted(
-        path.name
+        f"{folder}/{path.name}"
         for path in (root.iterdir() if root.is_dir() else ())
         if path.is_file() and not path.name.startswith(".")
     )
