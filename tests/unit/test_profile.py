@@ -13,16 +13,18 @@ from macnet.profile import Profile, parse_profile_routes, render_profile
 # Words from the list of safe options in Tunnelblick's sources (tunnelblick/defines.h), as far
 # as they may make sense in this profile. One that is not in Tunnelblick's list makes it refuse
 # an unattended install, so look there before you add one here.
-SAFE = set(
-    """
-    auth auth-nocache block-ipv6 ca cert cipher client comp-lzo compress connect-retry
-    connect-timeout data-ciphers data-ciphers-fallback dev dev-type explicit-exit-notify float
-    ignore-unknown-option key mssfix mute nobind peer-fingerprint persist-key persist-tun proto
-    pull-filter remote remote-cert-tls resolv-retry route route-ipv6 route-metric route-nopull
-    server-poll-timeout setenv socket-flags tls-cert-profile tls-crypt tls-groups
-    tls-version-min tun-mtu verb verify-x509-name
-    """.split()
-)
+# fmt: off
+SAFE = {
+    "auth", "auth-nocache", "block-ipv6", "ca", "cert", "cipher", "client", "comp-lzo",
+    "compress", "connect-retry", "connect-timeout", "data-ciphers", "data-ciphers-fallback",
+    "dev", "dev-type", "explicit-exit-notify", "float", "ignore-unknown-option", "key",
+    "mssfix", "mute", "nobind", "peer-fingerprint", "persist-key", "persist-tun", "proto",
+    "pull-filter", "remote", "remote-cert-tls", "resolv-retry", "route", "route-ipv6",
+    "route-metric", "route-nopull", "server-poll-timeout", "setenv", "socket-flags",
+    "tls-cert-profile", "tls-crypt", "tls-groups", "tls-version-min", "tun-mtu", "verb",
+    "verify-x509-name",
+}
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ PROFILE = Profile(
 )
 
 
-def directives(text):
+def directives(text: str) -> list[str]:
     """The lines that OpenVPN acts on, those of inline blocks left out."""
-    result, block = [], None
+    result: list[str] = []
+    block: str | None = None
     for line in text.splitlines():
         if block:
             block = None if line == f"</{block}>" else block
@@ -62,12 +65,14 @@ def directives(text):
 
 @pytest.mark.parametrize("comp_lzo", list(CompLzo))
 @pytest.mark.parametrize("routes", [(), PROFILE.routes])
-def test_every_directive_is_safe_for_tunnelblick(comp_lzo, routes):
+def test_every_directive_is_safe_for_tunnelblick(
+    comp_lzo: CompLzo, routes: tuple[IPNetwork, ...]
+) -> None:
     text = render_profile(replace(PROFILE, comp_lzo=comp_lzo, routes=routes))
     assert {line.split()[0] for line in directives(text)} <= SAFE
 
 
-def test_it_says_where_to_connect_and_whom_to_trust():
+def test_it_says_where_to_connect_and_whom_to_trust() -> None:
     lines = directives(render_profile(PROFILE))
     for wanted in (
         "client",
@@ -94,12 +99,12 @@ def test_it_says_where_to_connect_and_whom_to_trust():
         ("off", []),
     ],
 )
-def test_compression_says_what_was_chosen(choice, lines):
+def test_compression_says_what_was_chosen(choice: str, lines: list[str]) -> None:
     text = render_profile(replace(PROFILE, comp_lzo=CompLzo(choice)))
     assert [line for line in directives(text) if "comp" in line] == lines
 
 
-def test_each_route_is_set_and_its_pushed_copy_ignored():
+def test_each_route_is_set_and_its_pushed_copy_ignored() -> None:
     lines = directives(render_profile(PROFILE))
     assert [line for line in lines if "route" in line] == [
         "route 172.17.0.0 255.255.0.0",
@@ -109,7 +114,7 @@ def test_each_route_is_set_and_its_pushed_copy_ignored():
     ]
 
 
-def test_the_keys_are_inline():
+def test_the_keys_are_inline() -> None:
     text = render_profile(PROFILE)
     assert "\n<ca>\nTHE CA\n</ca>\n" in text
     assert "\n<cert>\nTHE CERT\n</cert>\n" in text
@@ -117,7 +122,7 @@ def test_the_keys_are_inline():
     assert text.endswith("\n<tls-crypt>\nTHE STATIC KEY\n</tls-crypt>\n")
 
 
-def test_tunnelblick_stores_the_text_unchanged():
+def test_tunnelblick_stores_the_text_unchanged() -> None:
     # Its converter drops CRs, adds a final newline, and refuses a backslash at a line's end.
     text = render_profile(PROFILE)
     assert text == render_profile(replace(PROFILE))
@@ -143,14 +148,14 @@ networks = st.one_of(
 
 
 @given(st.lists(networks, max_size=8, unique=True))
-def test_routes_are_read_back(routes):
+def test_routes_are_read_back(routes: list[IPNetwork]) -> None:
     text = render_profile(replace(PROFILE, routes=tuple(routes)))
     assert parse_profile_routes(text) == tuple(routes)
 
 
 @given(st.lists(networks, max_size=8, unique=True))
-def test_a_filter_stops_nothing_that_the_profile_does_not_carry(routes):
-    lines = [line for line in directives(render_profile(replace(PROFILE, routes=tuple(routes))))]
+def test_a_filter_stops_nothing_that_the_profile_does_not_carry(routes: list[IPNetwork]) -> None:
+    lines = directives(render_profile(replace(PROFILE, routes=tuple(routes))))
     pushed = [line for line in lines if line.startswith("route")]
     filters = [line.split('"')[1] for line in lines if line.startswith("pull-filter")]
     for text, other in zip(pushed, routes, strict=True):
@@ -160,11 +165,11 @@ def test_a_filter_stops_nothing_that_the_profile_does_not_carry(routes):
 
 
 @given(st.text())
-def test_any_text_is_read_without_an_error(text):
+def test_any_text_is_read_without_an_error(text: str) -> None:
     parse_profile_routes(f"route {text}\n{text}\nroute-ipv6 {text}")
 
 
-def test_a_file_changed_by_hand_is_read_as_far_as_it_goes():
+def test_a_file_changed_by_hand_is_read_as_far_as_it_goes() -> None:
     text = (
         "route 10.1.0.0 255.255.0.0 vpn_gateway 5\n"
         "  route 10.2.3.4\n"
