@@ -1,9 +1,9 @@
-"""A lab for end-to-end tests: a Mac side and real Docker engines in network namespaces of one Linux machine."""
+"""A lab for end-to-end tests: a Mac side and real engines in namespaces of one machine."""
 
 from .engine import Engine
 from .errors import CommandError, LabError
 from .images import BASE_IMAGE
-from .lab import Lab, LabStatus
+from .lab import Lab
 from .sample import (
     HTTP_PORT,
     PUBLISHED_PORT,
@@ -13,6 +13,7 @@ from .sample import (
     UDP_ECHO_PORT,
     Sample,
 )
+from .status import LabStatus
 
 __all__ = [
     "BASE_IMAGE",

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from .engine import KINDS
 from .errors import LabError
-from .lab import DEFAULT_CLIENT, DEFAULT_ENGINE, Lab, LabStatus
+from .lab import DEFAULT_CLIENT, DEFAULT_ENGINE, Lab
 from .mac import CLIENTS
 from .packages import install
 from .paths import DEFAULT_ENGINE_NAME, DEFAULT_NAME
+from .status import LabStatus
 
 _ACTIONS = ("start", "stop", "kill", "restart", "reboot")
 
@@ -59,7 +60,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if not words:
         raise LabError("no command to run", "python -m tests.lab run COMMAND...")
     if arguments.engine not in lab.members:
-        raise LabError(f"no such engine in the lab: {arguments.engine}", f"it has {', '.join(lab.members)}")
+        raise LabError(
+            f"no such engine in the lab: {arguments.engine}", f"it has {', '.join(lab.members)}"
+        )
     lab.mac.replace_process(words, lab.mac_environment(engine=arguments.engine))
     return 0
 
@@ -73,21 +76,32 @@ def _engine(lab: Lab, arguments: argparse.Namespace) -> int:
         lab.remove_engine(arguments.engine)
         return 0
     if arguments.engine not in lab.members:
-        raise LabError(f"no such engine in the lab: {arguments.engine}", f"it has {', '.join(lab.members)}")
+        raise LabError(
+            f"no such engine in the lab: {arguments.engine}", f"it has {', '.join(lab.members)}"
+        )
     getattr(lab.members[arguments.engine].engine, arguments.action)()
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.lab", description="A Mac and an engine's VM on one Linux machine, for end-to-end tests."
+        prog="python -m tests.lab",
+        description="A Mac and an engine's VM on one machine, for end-to-end tests.",
     )
-    parser.add_argument("--name", default=DEFAULT_NAME, help="name of the lab (default: %(default)s)")
+    parser.add_argument(
+        "--name", default=DEFAULT_NAME, help="name of the lab (default: %(default)s)"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("install", help="install the Debian packages that the lab needs")
     up = commands.add_parser("up", help="bring the lab up")
-    up.add_argument("--engine", choices=KINDS, help=f"where dockerd comes from (default: {DEFAULT_ENGINE})")
-    up.add_argument("--client", choices=CLIENTS, help=f"which OpenVPN the Mac side has (default: {DEFAULT_CLIENT})")
+    up.add_argument(
+        "--engine", choices=KINDS, help=f"where dockerd comes from (default: {DEFAULT_ENGINE})"
+    )
+    up.add_argument(
+        "--client",
+        choices=CLIENTS,
+        help=f"which OpenVPN the Mac side has (default: {DEFAULT_CLIENT})",
+    )
     down = commands.add_parser("down", help="remove the lab")
     down.add_argument("--purge", action="store_true", help="remove the cached Debian trees too")
     status = commands.add_parser("status", help="say what runs; exit code 1 unless all is well")
@@ -95,11 +109,19 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a command on the Mac side")
     run.add_argument("--engine", default=DEFAULT_ENGINE_NAME, help="engine that DOCKER_HOST names")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND...")
-    engine = commands.add_parser("engine", help="stop, kill, restart or reboot an engine; add or remove one")
+    engine = commands.add_parser(
+        "engine", help="stop, kill, restart or reboot an engine; add or remove one"
+    )
     engine.add_argument("action", choices=(*_ACTIONS, "add", "remove"))
-    engine.add_argument("engine", nargs="?", default=DEFAULT_ENGINE_NAME, help="its name (default: %(default)s)")
-    engine.add_argument("--kind", choices=KINDS, default="host", help="for add: where dockerd comes from")
-    engine.add_argument("--sample", action="store_true", help="for add: with the sample application")
+    engine.add_argument(
+        "engine", nargs="?", default=DEFAULT_ENGINE_NAME, help="its name (default: %(default)s)"
+    )
+    engine.add_argument(
+        "--kind", choices=KINDS, default="host", help="for add: where dockerd comes from"
+    )
+    engine.add_argument(
+        "--sample", action="store_true", help="for add: with the sample application"
+    )
     for command in (up, down, status, engine):
         command.add_argument("--name", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
@@ -110,7 +132,8 @@ def _say(message: str) -> None:
 
 
 def _print(status: LabStatus) -> None:
-    print(f"lab {status.name}: {'healthy' if status.healthy else 'not healthy'}, OpenVPN client {status.client}")
+    health = "healthy" if status.healthy else "not healthy"
+    print(f"lab {status.name}: {health}, OpenVPN client {status.client}")
     for one in status.engines:
         state = f"dockerd {one.version}, pid {one.pid}" if one.healthy else "does not run"
         sample = {None: "none", True: "runs", False: "does not run"}[one.sample_running]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,10 +14,12 @@ from typing import Any
 
 from .errors import LabError
 from .packages import search_path
-from .process import ProcessId, reap, run, spawn, stop, wait_until
+from .process import ProcessId, run, spawn, stop, wait_until
 from .trees import engine_spec, ensure_tree, tree_path
 from .vm import Vm
 
+Json = Any
+"""What an engine answers."""
 KINDS = ("forky", "trixie", "host")
 """Engines there are: of two newer Debian releases, and the one installed on this machine."""
 
@@ -41,7 +44,8 @@ class Engine:
         self.vm = vm
         self.kind = kind
         self._cache = cache
-        self._pid_file = vm.paths.home / "dockerd.pid"
+        self._pid_file = vm.paths.home / "dockerd.json"
+        self._own_pid_file = vm.paths.home / "dockerd.pid"
         self.log = vm.paths.home / "dockerd.log"
 
     @property
@@ -86,9 +90,11 @@ class Engine:
 
     def tree(self) -> Path:
         """Root of the system the engine comes from; built if it is not in the cache."""
-        return Path("/") if self.kind == "host" else ensure_tree(self._cache, engine_spec(self.kind))
+        return (
+            Path("/") if self.kind == "host" else ensure_tree(self._cache, engine_spec(self.kind))
+        )
 
-    def get(self, path: str, timeout_s: float = 10) -> Any:
+    def get(self, path: str, timeout_s: float = 10) -> Json:
         """Ask the engine's API; the answer's JSON."""
         connection = _UnixConnection(self.socket, timeout_s)
         try:
@@ -96,11 +102,14 @@ class Engine:
             answer = connection.getresponse()
             body = answer.read()
         except OSError as error:
-            raise LabError(f"the engine {self.name} does not answer: {error}", f"see {self.log}") from error
+            raise LabError(
+                f"the engine {self.name} does not answer: {error}", f"see {self.log}"
+            ) from error
         finally:
             connection.close()
         if answer.status >= 400:
-            raise LabError(f"the engine answers {answer.status} to {path}: {body.decode(errors='replace').strip()}")
+            reason = body.decode(errors="replace").strip()
+            raise LabError(f"the engine answers {answer.status} to {path}: {reason}")
         return json.loads(body)
 
     def docker(self, *args: str, timeout_s: float = 120) -> str:
@@ -110,10 +119,15 @@ class Engine:
     def environment(self) -> dict[str, str]:
         """This process's environment with this engine as Docker's."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
-        return {**kept, "PATH": search_path(), "DOCKER_HOST": self.docker_host, "DOCKER_BUILDKIT": "0"}
+        return {
+            **kept,
+            "PATH": search_path(),
+            "DOCKER_HOST": self.docker_host,
+            "DOCKER_BUILDKIT": "0",
+        }
 
     def start(self, timeout_s: float = 60) -> None:
-        """Start dockerd, in a new VM if there is none, and wait until it answers. Nothing if it runs."""
+        """Start dockerd, unless it runs; in a new VM if that is off. Wait until it answers."""
         if self.process is not None:
             return
         if not self.vm.on:
@@ -123,12 +137,17 @@ class Engine:
         config = self.vm.paths.home / "daemon.json"
         config.write_text("{}\n")
         self.socket.unlink(missing_ok=True)
-        process = spawn([*self.vm.enter(), *self._argv(config)], self.log, env=self._daemon_environment())
+        self._forget_old_ids()
+        process = spawn(
+            [*self.vm.enter(), *self._argv(config)], self.log, env=self._daemon_environment()
+        )
         process.save(self._pid_file)
         wait_until(lambda: self._answers() or not process.alive(), timeout_s)
         if not self._answers():
             self.kill()
-            raise LabError(f"dockerd ({self.kind}) did not start: {self._last_words()}", f"see {self.log}")
+            raise LabError(
+                f"dockerd ({self.kind}) did not start: {self._last_words()}", f"see {self.log}"
+            )
 
     def stop(self) -> None:
         """Stop dockerd in order, and its containers with it."""
@@ -142,8 +161,7 @@ class Engine:
         process = self.process
         if process is not None:
             process.send(signal.SIGKILL)
-            wait_until(lambda: not process.alive(), 10)
-            reap()
+            process.wait_gone(10)
         self._pid_file.unlink(missing_ok=True)
 
     def restart(self) -> None:
@@ -161,13 +179,25 @@ class Engine:
         """Wait until all the named containers run."""
         deadline = time.monotonic() + timeout_s
         while True:
-            running = {name.lstrip("/") for one in self.get("/containers/json") for name in one["Names"]}
+            running = {
+                name.lstrip("/") for one in self.get("/containers/json") for name in one["Names"]
+            }
             lacking = sorted(set(names) - running)
             if not lacking:
                 return
             if time.monotonic() > deadline:
                 raise LabError(f"containers do not run: {', '.join(lacking)}", f"see {self.log}")
             time.sleep(0.1)
+
+    def _forget_old_ids(self) -> None:
+        """After a crash dockerd takes a zombie, or a stranger with an old id, for its own."""
+        self._own_pid_file.unlink(missing_ok=True)
+        anchor = self.vm.anchor
+        if anchor is not None:
+            containerd = Path(f"/proc/{anchor.pid}/root/run/docker/containerd/containerd.pid")
+            with contextlib.suppress(OSError, ValueError):
+                if ProcessId.of(int(containerd.read_text())) is None:
+                    containerd.unlink()
 
     def _answers(self) -> bool:
         try:
@@ -181,7 +211,7 @@ class Engine:
             "config-file": str(config),
             "data-root": str(self.vm.paths.data),
             "exec-root": "/run/docker",
-            "pidfile": "/run/docker.pid",
+            "pidfile": str(self._own_pid_file),
             "host": self.docker_host,
             "group": "root",
             "storage-driver": "overlay2",

@@ -1,7 +1,8 @@
 """Docker Desktop's port publishing, played by one process per engine.
 
-For each TCP port that the engine publishes it listens on 127.0.0.1 of the Mac side and connects to 127.0.0.1 in
-the VM. It follows the engine's events, and asks for the whole list again after each, so that it can miss none.
+For each TCP port that the engine publishes it listens on 127.0.0.1 of the Mac side and connects to
+127.0.0.1 in the VM. It follows the engine's events, and asks for the whole list again after each,
+so that it can miss none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 _CLONE_NEWNET = 0x40000000
 _PIPE_SIZE = 1 << 20
 _RELIST_S = 1.0
+_PUBLISHED_ON = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - what an engine says, not what is bound
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -77,7 +79,9 @@ class Forwarder:
         _enter(self._mac)
         while True:
             try:
-                with self._request("/events?" + _filters(type=["container"], event=["start", "die"])) as events:
+                with self._request(
+                    "/events?" + _filters(type=["container"], event=["start", "die"])
+                ) as events:
                     self._follow(events)
             except (OSError, ValueError, http.client.HTTPException):
                 pass
@@ -117,7 +121,9 @@ class Forwarder:
         return {
             int(port["PublicPort"])
             for port in ports
-            if port.get("Type") == "tcp" and port.get("PublicPort") and port.get("IP") in ("127.0.0.1", "0.0.0.0")
+            if port.get("Type") == "tcp"
+            and port.get("PublicPort")
+            and port.get("IP") in _PUBLISHED_ON
         }
 
     def _apply(self, wanted: set[int]) -> None:

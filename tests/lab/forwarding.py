@@ -33,8 +33,20 @@ class ForwarderControl:
         """Start it, unless it runs."""
         if self.pid is not None:
             return
-        argv = [*enter_netns(self._mac), sys.executable, "-I", str(_PROGRAM), "--socket", str(self._engine.socket)]
-        argv += ["--mac", str(netns_path(self._mac)), "--vm", str(netns_path(self._engine.vm.paths.netns))]
+        argv = [
+            *enter_netns(self._mac),
+            sys.executable,
+            "-I",
+            str(_PROGRAM),
+            "--socket",
+            str(self._engine.socket),
+        ]
+        argv += [
+            "--mac",
+            str(netns_path(self._mac)),
+            "--vm",
+            str(netns_path(self._engine.vm.paths.netns)),
+        ]
         process = spawn(argv, self.log, env=dict(os.environ))
         process.save(self._pid_file)
         if not process.alive():

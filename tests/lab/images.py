@@ -1,4 +1,4 @@
-"""Images without a registry: the base image from a Debian tree, the sample's from this machine's binaries."""
+"""Images without a registry: from a Debian tree, and from binaries of this machine."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def write_sample_tar(path: Path) -> None:
         programs = [_program(name) for name in _SAMPLE_PROGRAMS]
         for program in programs:
             _add_file(tar, program, f"usr/bin/{program.name}")
-        for library in sorted({name for program in programs for name in libraries_of(_ldd(program))}):
+        for library in sorted(
+            {name for program in programs for name in libraries_of(_ldd(program))}
+        ):
             _add_file(tar, Path(library), library.lstrip("/"))
         for name, (text, mode) in _FILES.items():
             entry = tarfile.TarInfo(name)

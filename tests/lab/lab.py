@@ -2,72 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from .engine import Engine
 from .errors import LabError
 from .forwarding import ForwarderControl
 from .images import import_base
 from .mac import CLIENTS, MacSide
+from .members import Member, load_config, make_member, save_config
 from .namespaces import mounts_below
 from .packages import check_requirements
 from .paths import DEFAULT_ENGINE_NAME, DEFAULT_NAME, LabPaths
-from .process import run, wait_until
+from .process import DEVNULL, PIPE, Completed, Running, Stream, run, wait_until
 from .sample import Sample
+from .status import LabStatus, engine_status
 from .trees import base_spec, ensure_tar, ensure_tree, locked, tree_path
-from .vm import Vm
 
 DEFAULT_ENGINE = "forky"
 DEFAULT_CLIENT = "host"
 
 
-@dataclass(frozen=True)
-class EngineStatus:
-    """State of one engine."""
-
-    name: str
-    kind: str
-    healthy: bool
-    version: str
-    docker_host: str
-    pid: int | None
-    forwarder_pid: int | None
-    sample_running: bool | None
-    """None if this engine has no sample application."""
-
-
-@dataclass(frozen=True)
-class LabStatus:
-    """State of a lab."""
-
-    name: str
-    healthy: bool
-    client: str
-    mac_netns: str
-    engines: tuple[EngineStatus, ...]
-
-
-@dataclass(frozen=True)
-class Member:
-    """One engine of a lab with what belongs to it."""
-
-    engine: Engine
-    forwarder: ForwarderControl
-    sample: Sample
-    has_sample: bool
-
-
 class Lab:
     """A lab of one name. Objects of several processes may stand for the same lab.
 
-    `engine` and `client` say what `up` builds; left out, they are those of the lab that runs, or the defaults.
+    `engine` and `client` say what `up` builds; left out, they are those of the lab that runs, or
+    the defaults.
     """
 
     def __init__(
@@ -127,7 +89,9 @@ class Lab:
             self._clean()
             self.members.clear()
             self.client = self._wanted_client or DEFAULT_CLIENT
-            self._add_member(DEFAULT_ENGINE_NAME, self._wanted_engine or DEFAULT_ENGINE, has_sample=True)
+            self._add_member(
+                DEFAULT_ENGINE_NAME, self._wanted_engine or DEFAULT_ENGINE, has_sample=True
+            )
             self._build_trees(self.engine)
             self.paths.home.mkdir(parents=True)
             self.paths.home.chmod(0o755)
@@ -143,7 +107,9 @@ class Lab:
             if name in self.members:
                 member = self.members[name]
                 if member.engine.kind != engine:
-                    raise LabError(f"engine {name} of lab {self.name} is {member.engine.kind}, not {engine}")
+                    raise LabError(
+                        f"engine {name} of lab {self.name} is {member.engine.kind}, not {engine}"
+                    )
                 if member.engine.healthy:
                     return member.engine
             if not self.mac.on:
@@ -165,7 +131,7 @@ class Lab:
             self._save()
 
     def down(self, purge: bool = False) -> None:
-        """Remove the lab: processes, namespaces, files; with `purge` also the cache that all labs share."""
+        """Remove the lab: processes, namespaces, files; `purge`: the shared cache too."""
         with locked(self.paths.lock):
             self._clean()
         self.paths.lock.unlink(missing_ok=True)
@@ -176,37 +142,38 @@ class Lab:
 
     def status(self) -> LabStatus:
         """What runs and whether it is well."""
-        engines = tuple(self._status_of(member) for member in self.members.values())
-        well = all(
-            one.healthy and one.forwarder_pid is not None and one.sample_running is not False for one in engines
-        )
-        healthy = self.paths.config.exists() and self.mac.on and well
+        engines = tuple(engine_status(member) for member in self.members.values())
+        healthy = self.paths.config.exists() and self.mac.on and all(one.well for one in engines)
         return LabStatus(self.name, healthy, self.client, self.paths.mac_netns, engines)
 
     def run(
         self,
         argv: Sequence[str],
+        *,
         check: bool = True,
         timeout_s: float = 60,
         input: str | None = None,
         env: Mapping[str, str] | None = None,
         engine: str = DEFAULT_ENGINE_NAME,
         cwd: Path | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the Mac side; with `check`, CommandError if it fails or takes too long."""
+    ) -> Completed:
+        """Run a command on the Mac side; CommandError if it fails or takes too long."""
         environment = self.mac_environment(env, engine)
-        return self.mac.run(argv, environment, check=check, timeout_s=timeout_s, input=input, cwd=cwd)
+        return self.mac.run(
+            argv, environment, check=check, timeout_s=timeout_s, input=input, cwd=cwd
+        )
 
     def popen(
         self,
         argv: Sequence[str],
+        *,
         env: Mapping[str, str] | None = None,
         engine: str = DEFAULT_ENGINE_NAME,
-        stdin: int | IO[str] | None = subprocess.DEVNULL,
-        stdout: int | IO[str] | None = subprocess.PIPE,
-        stderr: int | IO[str] | None = subprocess.PIPE,
+        stdin: Stream = DEVNULL,
+        stdout: Stream = PIPE,
+        stderr: Stream = PIPE,
         cwd: Path | None = None,
-    ) -> subprocess.Popen[str]:
+    ) -> Running:
         """Start a command on the Mac side."""
         environment = self.mac_environment(env, engine)
         return self.mac.popen(argv, environment, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd)
@@ -218,8 +185,13 @@ class Lab:
         return self.mac.environment(self.members[engine].engine.docker_host, extra)
 
     def vm_run(
-        self, argv: list[str], check: bool = True, timeout_s: float = 60, input: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+        self,
+        argv: list[str],
+        *,
+        check: bool = True,
+        timeout_s: float = 60,
+        input: str | None = None,
+    ) -> Completed:
         """Run one of this machine's programs in the VM's network namespace."""
         return self.engine.vm.run(argv, check=check, timeout_s=timeout_s, input=input)
 
@@ -242,7 +214,9 @@ class Lab:
             self._say("starting the sample application")
             member.sample.deploy()
             if not wait_until(member.sample.running, 20):
-                raise LabError("the sample application does not run", f"docker -H {engine.docker_host} ps -a")
+                raise LabError(
+                    "the sample application does not run", f"docker -H {engine.docker_host} ps -a"
+                )
 
     def _build_trees(self, engine: Engine) -> None:
         if not engine.tree_cached() or not tree_path(self.paths.cache, base_spec()).is_dir():
@@ -255,19 +229,18 @@ class Lab:
 
     def _clean(self) -> None:
         """Remove whatever a lab of this name has or left behind."""
-        vms = [Vm(paths, self.paths.home) for paths in self.paths.known_vms()]
-        for vm in vms:
-            self._member_of(vm).forwarder.stop()
-        for vm in vms:
-            vm.power_off()
+        for vm in self.paths.known_vms():
+            member = make_member(self.paths, vm.name, DEFAULT_ENGINE)
+            member.forwarder.stop()
+            member.engine.vm.power_off()
         self.mac.power_off()
         self._remove_files(self.paths.home)
 
     def _remove_engine(self, name: str) -> None:
-        vm = Vm(self.paths.vm(name), self.paths.home)
-        self._member_of(vm).forwarder.stop()
-        vm.power_off()
-        self._remove_files(vm.paths.home)
+        member = make_member(self.paths, name, DEFAULT_ENGINE)
+        member.forwarder.stop()
+        member.engine.vm.power_off()
+        self._remove_files(member.engine.vm.paths.home)
         self.members.pop(name, None)
 
     def _remove_files(self, folder: Path) -> None:
@@ -276,31 +249,15 @@ class Lab:
         if folder.exists():
             shutil.rmtree(folder)
 
-    def _member_of(self, vm: Vm, kind: str = DEFAULT_ENGINE, has_sample: bool = False) -> Member:
-        engine = Engine(vm, kind, self.paths.cache)
-        sample = Sample(engine, f"macnet.lab={self.name}")
-        return Member(engine, ForwarderControl(engine, self.paths.mac_netns), sample, has_sample)
-
     def _add_member(self, name: str, kind: str, *, has_sample: bool) -> Member:
-        self.members[name] = self._member_of(Vm(self.paths.vm(name), self.paths.home), kind, has_sample)
+        self.members[name] = make_member(self.paths, name, kind, has_sample=has_sample)
         return self.members[name]
 
-    def _status_of(self, member: Member) -> EngineStatus:
-        engine = member.engine
-        healthy = engine.healthy
-        return EngineStatus(
-            engine.name,
-            engine.kind,
-            healthy,
-            engine.version if healthy else "",
-            engine.docker_host,
-            engine.pid,
-            member.forwarder.pid,
-            (healthy and member.sample.running()) if member.has_sample else None,
-        )
-
     def _refuse_other_wishes(self) -> None:
-        wishes = ((self._wanted_engine, self.engine.kind, "engine"), (self._wanted_client, self.client, "client"))
+        wishes = (
+            (self._wanted_engine, self.engine.kind, "engine"),
+            (self._wanted_client, self.client, "client"),
+        )
         for wanted, actual, what in wishes:
             if wanted is not None and wanted != actual:
                 raise LabError(
@@ -309,19 +266,9 @@ class Lab:
                 )
 
     def _save(self) -> None:
-        engines = {name: {"kind": one.engine.kind, "sample": one.has_sample} for name, one in self.members.items()}
-        fresh = self.paths.config.with_suffix(".new")
-        fresh.write_text(json.dumps({"client": self.client, "engines": engines}, indent=2) + "\n")
-        fresh.replace(self.paths.config)
+        save_config(self.paths, self.client, self.members)
 
     def _load(self) -> None:
-        try:
-            data = json.loads(self.paths.config.read_text())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            raise LabError(f"unreadable: {self.paths.config}: {error}", "run: python -m tests.lab down") from error
-        self.client = data["client"]
-        self.members.clear()
-        for name, one in data["engines"].items():
-            self._add_member(name, one["kind"], has_sample=one["sample"])
+        config = load_config(self.paths)
+        if config is not None:
+            self.client, self.members = config

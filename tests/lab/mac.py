@@ -1,20 +1,18 @@
-"""The Mac side: a network namespace that sees no Docker network, with a home and an OpenVPN of its own."""
+"""The Mac side: a network namespace that sees no Docker network, with a home of its own."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from .errors import LabError
 from .namespaces import create_netns, delete_netns, enter_netns, kill_in_netns, netns_exists
 from .packages import search_path
 from .paths import LabPaths
-from .process import run
+from .process import DEVNULL, PIPE, Completed, Running, Stream, run, start
 from .trees import base_spec, ensure_tree
 
 CLIENTS = ("host", "forky")
@@ -40,7 +38,9 @@ class MacSide:
         if client == "forky":
             tree = ensure_tree(self.paths.cache, base_spec())
             wrapper = self.paths.bin / "openvpn"
-            wrapper.write_text(f"#!/bin/sh\nexec {shlex.join(foreign_program(tree, 'usr/sbin/openvpn'))} \"$@\"\n")
+            wrapper.write_text(
+                f'#!/bin/sh\nexec {shlex.join(foreign_program(tree, "usr/sbin/openvpn"))} "$@"\n'
+            )
             wrapper.chmod(0o755)
 
     def power_off(self) -> None:
@@ -54,9 +54,15 @@ class MacSide:
             raise LabError(f"the lab {self.paths.name} is down", "run: python -m tests.lab up")
         return enter_netns(self.paths.mac_netns)
 
-    def environment(self, docker_host: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    def environment(
+        self, docker_host: str, extra: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         """Environment of a command: this process's, with the lab's engine, homes and programs."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "MACNET_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DOCKER_", "MACNET_"))
+        }
         return {
             **kept,
             "DOCKER_HOST": docker_host,
@@ -75,7 +81,7 @@ class MacSide:
         timeout_s: float = 60,
         input: str | None = None,
         cwd: Path | None = None,
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> Completed:
         """Run a command to its end."""
         words = [*self.enter(), *argv]
         return run(words, check=check, timeout_s=timeout_s, input=input, env=environment, cwd=cwd)
@@ -85,20 +91,20 @@ class MacSide:
         argv: Sequence[str],
         environment: Mapping[str, str],
         *,
-        stdin: int | IO[str] | None = subprocess.DEVNULL,
-        stdout: int | IO[str] | None = subprocess.PIPE,
-        stderr: int | IO[str] | None = subprocess.PIPE,
+        stdin: Stream = DEVNULL,
+        stdout: Stream = PIPE,
+        stderr: Stream = PIPE,
         cwd: Path | None = None,
-    ) -> subprocess.Popen[str]:
+    ) -> Running:
         """Start a command; the caller ends it."""
-        return subprocess.Popen(
-            [*self.enter(), *argv], env=environment, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, text=True
+        return start(
+            [*self.enter(), *argv], environment, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd
         )
 
     def replace_process(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         """Become a command, terminal and all; does not return."""
         nsenter = shutil.which("nsenter", path=search_path()) or "nsenter"
-        os.execve(nsenter, [*self.enter(), *argv], dict(environment))
+        os.execve(nsenter, [*self.enter(), *argv], dict(environment))  # noqa: S606 - no shell is wanted
 
 
 def foreign_program(tree: Path, program: str) -> list[str]:
@@ -108,4 +114,11 @@ def foreign_program(tree: Path, program: str) -> list[str]:
         raise LabError(f"no dynamic loader in {tree}")
     folders = [str(path) for path in sorted(tree.glob("usr/lib/*-linux-gnu*")) if path.is_dir()]
     path = str(tree / program)
-    return [str(loaders[0]), "--argv0", path, "--library-path", ":".join([*folders, str(tree / "usr/lib")]), path]
+    return [
+        str(loaders[0]),
+        "--argv0",
+        path,
+        "--library-path",
+        ":".join([*folders, str(tree / "usr/lib")]),
+        path,
+    ]

@@ -36,7 +36,10 @@ def delete_netns(name: str) -> None:
 
 
 def enter_netns(name: str) -> list[str]:
-    """Words to put before a command. Unlike `ip netns exec` this leaves /sys alone, which an engine needs."""
+    """Words to put before a command.
+
+    Unlike `ip netns exec` this leaves /sys alone, which an engine needs.
+    """
     return ["nsenter", f"--net={netns_path(name)}"]
 
 
@@ -79,7 +82,7 @@ def remove_cgroup(name: str) -> None:
     for top in [_CGROUPS / name, *_CGROUPS.glob(f"*/{name}")]:
         for folder, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
-                os.rmdir(folder)
+                Path(folder).rmdir()
 
 
 def mounts_below(folder: Path) -> list[str]:

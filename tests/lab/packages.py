@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from .errors import LabError
-from .process import run
+from .process import run, run_visibly
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -64,9 +63,14 @@ def missing_programs(names: set[str]) -> list[str]:
 def check_requirements(*, host_engine: bool, host_client: bool, builds_trees: bool) -> None:
     """Raise LabError for the first thing that the machine lacks; nothing is skipped silently."""
     if os.geteuid() != 0:
-        raise LabError("the lab makes network namespaces and mounts, which needs root", "run it with sudo")
+        raise LabError(
+            "the lab makes network namespaces and mounts, which needs root", "run it with sudo"
+        )
     if not Path("/dev/net/tun").exists():
-        raise LabError("/dev/net/tun is missing", "run: modprobe tun; in a container pass --device /dev/net/tun")
+        raise LabError(
+            "/dev/net/tun is missing",
+            "run: modprobe tun; in a container pass --device /dev/net/tun",
+        )
     names = set(PROGRAMS) - _ONLY_INSTALLED_ON_REQUEST
     if host_engine:
         names |= {"dockerd", "containerd", "runc"}
@@ -76,7 +80,9 @@ def check_requirements(*, host_engine: bool, host_client: bool, builds_trees: bo
         names |= {"debootstrap"}
     missing = missing_programs(names)
     if missing:
-        raise LabError(f"programs are missing: {', '.join(missing)}", "run: python -m tests.lab install")
+        raise LabError(
+            f"programs are missing: {', '.join(missing)}", "run: python -m tests.lab install"
+        )
     tried = run(["unshare", "--net", "--mount", "true"], check=False)
     if tried.returncode:
         raise LabError(
@@ -90,7 +96,10 @@ def install(say: Callable[[str], None] = print) -> list[str]:
     if os.geteuid() != 0:
         raise LabError("installing packages needs root", "run it with sudo")
     if shutil.which("apt-get") is None:
-        raise LabError("this is not Debian: apt-get is missing", "install by hand: " + " ".join(sorted(PROGRAMS)))
+        raise LabError(
+            "this is not Debian: apt-get is missing",
+            "install by hand: " + " ".join(sorted(PROGRAMS)),
+        )
     wanted = sorted({PROGRAMS[name] for name in missing_programs(set(PROGRAMS))})
     if "docker.io" in wanted and _exists("docker-cli"):
         wanted.append("docker-cli")
@@ -114,7 +123,9 @@ def install(say: Callable[[str], None] = print) -> list[str]:
             run(["systemctl", "disable", unit], check=False)
     still = missing_programs(set(PROGRAMS))
     if still:
-        raise LabError(f"still missing after the installation: {', '.join(still)}", "install them by hand")
+        raise LabError(
+            f"still missing after the installation: {', '.join(still)}", "install them by hand"
+        )
     return wanted
 
 
@@ -123,6 +134,6 @@ def _exists(package: str) -> bool:
 
 
 def _apt(argv: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise LabError(f"{' '.join(argv)} failed with code {done.returncode}", "see its messages above")
+    code = run_visibly(argv, environment)
+    if code:
+        raise LabError(f"{' '.join(argv)} failed with code {code}", "see its messages above")

@@ -58,7 +58,9 @@ class VmPaths:
     @property
     def netns(self) -> str:
         """Network namespace; also the name of the control group of its containers."""
-        return f"{self.lab}-vm" if self.name == DEFAULT_ENGINE_NAME else f"{self.lab}-vm-{self.name}"
+        return (
+            f"{self.lab}-vm" if self.name == DEFAULT_ENGINE_NAME else f"{self.lab}-vm-{self.name}"
+        )
 
     @property
     def socket(self) -> Path:
@@ -84,7 +86,10 @@ class LabPaths:
         """Paths of the lab of that name, below the state and cache roots."""
         paths = cls(check_name(name), state_root() / name, cache_root())
         if len(str(paths.home)) > _SOCKET_PATH_LIMIT - 40:
-            raise LabError(f"path too long for a socket in it: {paths.home}", "set MACNET_LAB_DIR to a shorter one")
+            raise LabError(
+                f"path too long for a socket in it: {paths.home}",
+                "set MACNET_LAB_DIR to a shorter one",
+            )
         return paths
 
     @property
@@ -125,5 +130,9 @@ class LabPaths:
 
     def known_vms(self) -> list[VmPaths]:
         """VMs that left a folder, whether or not they run."""
-        names = [path.name.removeprefix("engine-") for path in self.home.glob("engine-*") if path.is_dir()]
+        names = [
+            path.name.removeprefix("engine-")
+            for path in self.home.glob("engine-*")
+            if path.is_dir()
+        ]
         return [self.vm(DEFAULT_ENGINE_NAME), *(self.vm(name) for name in sorted(names))]

@@ -1,7 +1,7 @@
 """Processes: commands that end, daemons that stay, and who is who.
 
-A daemon is remembered by its process id and start time, so that a later run never takes a stranger that got
-the same id for its own.
+A daemon is remembered by its process id and start time, so that a later run never takes a stranger
+that got the same id for its own.
 """
 
 from __future__ import annotations
@@ -9,14 +9,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
-import subprocess
+import subprocess  # noqa: TID251 - the rule is about the program, not its tests
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from .errors import CommandError, LabError
+
+Completed = subprocess.CompletedProcess[str]
+Running = subprocess.Popen[str]
+Stream = int | IO[str] | None
+"""What a standard stream can be: DEVNULL, PIPE, a file, or None for this process's own."""
+DEVNULL = subprocess.DEVNULL
+PIPE = subprocess.PIPE
 
 _daemons: list[subprocess.Popen[bytes]] = []
 
@@ -29,7 +38,7 @@ def run(
     input: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-) -> subprocess.CompletedProcess[str]:
+) -> Completed:
     """Run a command to its end; without `input` its standard input is empty."""
     command = [os.fspath(word) for word in argv]
     try:
@@ -47,7 +56,9 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise CommandError(command, None, _text(error.stdout), _text(error.stderr)) from error
     except FileNotFoundError as error:
-        raise LabError(f"program not found: {command[0]}", "run: python -m tests.lab install") from error
+        raise LabError(
+            f"program not found: {command[0]}", "run: python -m tests.lab install"
+        ) from error
     if check and done.returncode:
         raise CommandError(command, done.returncode, done.stdout, done.stderr)
     return done
@@ -96,6 +107,20 @@ class ProcessId:
         """Whether this very process still runs."""
         return ProcessId.of(self.pid) == self
 
+    def wait_gone(self, timeout_s: float) -> bool:
+        """Wait until the process and all its threads have ended; False if they have not in time."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except OSError:
+            return True
+        try:
+            # Not `alive`: the first thread may be a zombie while others still end.
+            gone = not self.alive() and ProcessId.of(self.pid) is not None
+            return gone or bool(select.select([handle], [], [], timeout_s)[0])
+        finally:
+            os.close(handle)
+            reap()
+
     def send(self, signum: int) -> None:
         """Send a signal to this very process; nothing happens if it is gone."""
         try:
@@ -114,7 +139,13 @@ def spawn(argv: Sequence[str], log: Path, *, env: Mapping[str, str] | None = Non
     """Start a daemon in a session of its own; what it says is appended to `log`."""
     with log.open("ab") as out:
         child = subprocess.Popen(
-            list(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=env, cwd="/"
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env=env,
+            cwd="/",
         )
     _daemons.append(child)
     known = ProcessId.of(child.pid)
@@ -129,10 +160,30 @@ def reap() -> None:
     _daemons[:] = [child for child in _daemons if child.poll() is None]
 
 
+def start(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    stdin: Stream,
+    stdout: Stream,
+    stderr: Stream,
+    cwd: Path | None,
+) -> Running:
+    """Start a command that the caller talks to and ends."""
+    return subprocess.Popen(
+        list(argv), env=env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, text=True
+    )
+
+
+def run_visibly(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run a command whose output the person shall see; its exit code."""
+    return subprocess.run(list(argv), env=env, stdin=subprocess.DEVNULL, check=False).returncode
+
+
 def all_processes() -> Iterable[ProcessId]:
     """Every process of the machine that is not a zombie."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (known := ProcessId.of(int(entry))) is not None:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (known := ProcessId.of(int(entry.name))) is not None:
             yield known
 
 
@@ -153,10 +204,9 @@ def ancestors() -> set[int]:
 def stop(known: ProcessId, *, grace_s: float = 10) -> None:
     """Ask a process to end, and kill it if it does not within `grace_s`."""
     known.send(signal.SIGTERM)
-    if not wait_until(lambda: not known.alive(), grace_s):
+    if not known.wait_gone(grace_s):
         known.send(signal.SIGKILL)
-        wait_until(lambda: not known.alive(), 10)
-    reap()
+        known.wait_gone(10)
 
 
 def kill_matching(matches: Callable[[int], bool], *, timeout_s: float = 15) -> int:
@@ -165,7 +215,9 @@ def kill_matching(matches: Callable[[int], bool], *, timeout_s: float = 15) -> i
     killed: set[ProcessId] = set()
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        found = [known for known in all_processes() if known.pid not in spared and matches(known.pid)]
+        found = [
+            known for known in all_processes() if known.pid not in spared and matches(known.pid)
+        ]
         if not found:
             reap()
             return len(killed)
@@ -174,7 +226,9 @@ def kill_matching(matches: Callable[[int], bool], *, timeout_s: float = 15) -> i
             killed.add(known)
         time.sleep(0.02)
         reap()
-    raise LabError("processes of the lab do not die: " + " ".join(str(known.pid) for known in found))
+    raise LabError(
+        "processes of the lab do not die: " + " ".join(str(known.pid) for known in found)
+    )
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, interval_s: float = 0.03) -> bool:

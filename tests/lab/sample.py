@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
-from .engine import Engine
+from .engine import Engine, Json
 from .errors import LabError
 from .images import SAMPLE_IMAGE, import_sample
 
@@ -19,7 +18,7 @@ REDIS_ADDRESS = "172.82.0.100"
 PUBLISHED_PORT = 18080
 """Port of 127.0.0.1 that `published` is reachable at."""
 
-_REDIS = ("redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "")
+_REDIS = ("redis-server", "--bind", "*", "--protected-mode", "no", "--save", "")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,9 @@ class Sample:
         """Make the image, the networks and the containers in an engine that has none of them."""
         import_sample(self._engine)
         for network in NETWORKS:
-            self._engine.docker("network", "create", "--label", self._label, *network.options, network.name)
+            self._engine.docker(
+                "network", "create", "--label", self._label, *network.options, network.name
+            )
         # Fixed address first: nothing else may get it meanwhile.
         ordered = sorted(SERVICES, key=lambda service: service.address is None)
         self._create(ordered[0])
@@ -88,8 +89,19 @@ class Sample:
             list(pool.map(self._create, ordered[1:]))
 
     def _create(self, service: Service) -> None:
-        argv = ["create", "--name", service.name, "--hostname", service.name, "--label", self._label]
-        argv += ["--restart", "unless-stopped", "--stop-signal", "SIGKILL", "--network", service.networks[0]]
+        argv = [
+            "create",
+            "--name",
+            service.name,
+            "--hostname",
+            service.name,
+            "--label",
+            self._label,
+        ]
+        # Not unless-stopped: a dockerd that was killed takes the containers it finds running, stops
+        # them itself, and then counts them as stopped by hand.
+        argv += ["--restart", "always" if service.running else "no"]
+        argv += ["--stop-signal", "SIGKILL", "--network", service.networks[0]]
         argv += [word for port in service.ports for word in ("--expose", port)]
         argv += [word for port in service.publish for word in ("--publish", port)]
         argv += ["--ip", service.address] if service.address else []
@@ -115,9 +127,11 @@ class Sample:
     def running(self) -> bool:
         """Whether all of it runs."""
         listed = self._engine.get("/containers/json")
-        return {name.lstrip("/") for one in listed for name in one["Names"]} >= set(self.running_names)
+        return {name.lstrip("/") for one in listed for name in one["Names"]} >= set(
+            self.running_names
+        )
 
-    def _inspect(self, container: str) -> Any:
+    def _inspect(self, container: str) -> Json:
         return self._engine.get(f"/containers/{container}/json")
 
     def _endpoint(self, container: str, network: str | None, field: str) -> str:
@@ -126,5 +140,7 @@ class Sample:
         chosen = network or (known if known in endpoints else next(iter(endpoints), ""))
         address = str(endpoints.get(chosen, {}).get(field) or "")
         if not address:
-            raise LabError(f"container {container} has no {field} in network {chosen or 'any'}", "does it run?")
+            raise LabError(
+                f"container {container} has no {field} in network {chosen or 'any'}", "does it run?"
+            )
         return address

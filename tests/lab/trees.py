@@ -1,4 +1,4 @@
-"""Debian trees: the base image's and an engine's of a newer release, made once and kept in the cache."""
+"""Debian trees: the base image's and those of newer engines, made once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -41,12 +41,22 @@ class TreeSpec:
 
 def base_spec() -> TreeSpec:
     """Tree of the base image, and of the newer OpenVPN client."""
-    return TreeSpec(f"base-{BASE_SUITE}", BASE_SUITE, ("openvpn", "passt", "iproute2", "iptables", "procps"))
+    return TreeSpec(
+        f"base-{BASE_SUITE}", BASE_SUITE, ("openvpn", "passt", "iproute2", "iptables", "procps")
+    )
 
 
 def engine_spec(suite: str) -> TreeSpec:
     """Tree of an engine."""
-    packages = ("docker.io", "containerd", "runc", "iptables", "iproute2", "kmod", "ca-certificates")
+    packages = (
+        "docker.io",
+        "containerd",
+        "runc",
+        "iptables",
+        "iproute2",
+        "kmod",
+        "ca-certificates",
+    )
     return TreeSpec(f"engine-{suite}", suite, packages)
 
 
@@ -80,7 +90,9 @@ def ensure_tar(cache: Path, tree: Path) -> Path:
     with locked(path.with_suffix(".lock")):
         if not path.exists():
             unfinished = path.with_suffix(".partial")
-            run(["tar", "-C", tree, "-cf", unfinished, "--numeric-owner", "."], timeout_s=_TIMEOUT_S)
+            run(
+                ["tar", "-C", tree, "-cf", unfinished, "--numeric-owner", "."], timeout_s=_TIMEOUT_S
+            )
             unfinished.rename(path)
     return path
 
@@ -90,7 +102,15 @@ def mirror() -> str:
     chosen = os.environ.get("MACNET_LAB_MIRROR")
     if chosen:
         return chosen
-    listed = run(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(CODENAME)|$(REPO_URI)", "Created-By: Packages"])
+    listed = run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(ORIGIN)|$(CODENAME)|$(REPO_URI)",
+            "Created-By: Packages",
+        ]
+    )
     for line in listed.stdout.splitlines():
         origin, codename, uri = line.split("|", 2)
         if origin == "Debian" and not codename.endswith(("-security", "-updates", "-backports")):
@@ -103,16 +123,24 @@ def mirror() -> str:
 
 def _debootstrap(spec: TreeSpec, target: Path) -> None:
     script = _SCRIPTS / spec.suite
-    argv = ["debootstrap", "--variant=minbase", f"--include={','.join(spec.packages)}", spec.suite, str(target), mirror()]
+    argv = [
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={','.join(spec.packages)}",
+        spec.suite,
+        str(target),
+        mirror(),
+    ]
     if not script.exists():
         argv.append(str(_SCRIPTS / "sid"))
     done = run(argv, check=False, timeout_s=_TIMEOUT_S)
     if done.returncode:
         log = target / "debootstrap" / "debootstrap.log"
+        said = (done.stderr or done.stdout)[-500:]
         detail = log.read_text(errors="replace")[-1500:] if log.exists() else ""
         raise LabError(
-            f"debootstrap of {spec.suite} failed: {(done.stderr or done.stdout)[-500:].strip()}\n{detail}".strip(),
-            "is the mirror reachable and does it have this release? MACNET_LAB_MIRROR names another one",
+            f"debootstrap of {spec.suite} failed: {said.strip()}\n{detail}".strip(),
+            "does the mirror have this release? MACNET_LAB_MIRROR names another mirror",
         )
 
 
@@ -142,6 +170,8 @@ def locked(path: Path, timeout_s: float = _TIMEOUT_S) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise LabError(f"another process holds {path}", "wait for it to end, then try again") from None
+                    raise LabError(
+                        f"another process holds {path}", "wait for it to end, then try again"
+                    ) from None
                 time.sleep(0.1)
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from .errors import LabError
@@ -16,10 +15,15 @@ from .namespaces import (
     remove_cgroup,
 )
 from .paths import VmPaths
-from .process import ProcessId, run, spawn, wait_until
+from .process import Completed, ProcessId, run, spawn, wait_until
 
 _SCRIPT = Path(__file__).with_name("vm_root.sh")
-_SAVES = ("iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "ip6tables-legacy-save")
+_SAVES = (
+    "iptables-nft-save",
+    "ip6tables-nft-save",
+    "iptables-legacy-save",
+    "ip6tables-legacy-save",
+)
 
 
 class Vm:
@@ -57,10 +61,13 @@ class Vm:
         anchor.save(self._anchor_file)
         wait_until(lambda: "ready" in log.read_text().splitlines() or not anchor.alive(), 20)
         if not anchor.alive() or "ready" not in log.read_text().splitlines():
-            raise LabError(f"the file system of the VM could not be made: {log.read_text().strip()}", f"see {_SCRIPT}")
+            raise LabError(
+                f"the file system of the VM could not be made: {log.read_text().strip()}",
+                f"see {_SCRIPT}",
+            )
 
     def power_off(self) -> None:
-        """Kill everything in the VM at once and drop its namespaces: bridges, rules and mounts go with them."""
+        """Kill everything in the VM at once; bridges, rules and mounts go with its namespaces."""
         kill_in_netns(self.paths.netns)
         kill_in_cgroup(self.paths.netns)
         delete_netns(self.paths.netns)
@@ -75,10 +82,17 @@ class Vm:
         return [*enter_netns(self.paths.netns), f"--mount=/proc/{anchor.pid}/ns/mnt"]
 
     def run(
-        self, argv: list[str], *, check: bool = True, timeout_s: float = 60, input: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+        self,
+        argv: list[str],
+        *,
+        check: bool = True,
+        timeout_s: float = 60,
+        input: str | None = None,
+    ) -> Completed:
         """Run one of this machine's programs in the VM's network namespace."""
-        return run([*enter_netns(self.paths.netns), *argv], check=check, timeout_s=timeout_s, input=input)
+        return run(
+            [*enter_netns(self.paths.netns), *argv], check=check, timeout_s=timeout_s, input=input
+        )
 
     def iptables_save(self) -> str:
         """All packet filter rules of the VM, of both backends and both IP versions."""
