@@ -167,6 +167,22 @@ class Engine:
             if rest:
                 yield rest.decode(errors="replace")
 
+    def ensure_network(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Create a bridge network with labels unless one of that name exists."""
+        with self._translated():
+            if self._api.networks(names=[name]):
+                return False
+            self._api.create_network(name, driver="bridge", labels=dict(labels))
+        return True
+
+    def remove_networks(self, label: str) -> int:
+        """Remove every network that carries the label; returns how many."""
+        with self._translated():
+            found = self._api.networks(filters={"label": label})
+            for network in found:
+                self._api.remove_network(network["Id"])
+        return len(found)
+
     def find_image(self, tag: str) -> str | None:
         """The id of an image, None if the engine has no such image."""
         from docker.errors import ImageNotFound  # noqa: PLC0415, TID251

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from macnet.contexts import EngineAddress
-from macnet.errors import EngineError, EnginePermission, EngineRefused, EngineUnreachable
+from macnet.errors import EngineError, EnginePermission, EngineRefused, EngineUnreachable, PortTaken
+
+#: How engines say that a host port is in use (docker-proxy, Docker Desktop, VMs' forwarders).
+_PORT_WORDS = ("port is already allocated", "address already in use", "ports are not available")
+_REFUSAL_HINT = (
+    "the helper needs host networking, the host's process list, NET_ADMIN and SYS_ADMIN; "
+    "rootless engines and Docker Desktop's Enhanced Container Isolation refuse them"
+)
 
 
 @contextmanager
@@ -24,8 +31,13 @@ def translated(address: EngineAddress, *, refusable: bool = False) -> Iterator[N
         yield
     except APIError as error:
         text = str(error.explanation or error).strip()
+        if refusable and any(word in text.lower() for word in _PORT_WORDS):
+            raise PortTaken(
+                f"the engine cannot publish the port: {text}",
+                hint="another program or container holds it: choose one with --port",
+            ) from error
         if refusable:
-            raise EngineRefused(f"the engine refused: {text}", hint=_refusal_hint(text)) from error
+            raise EngineRefused(f"the engine refused: {text}", hint=_REFUSAL_HINT) from error
         raise EngineError(f"the engine answered with an error: {text}") from error
     except (DockerException, RequestException, OSError) as error:
         if "Permission denied" in str(error):
@@ -39,13 +51,3 @@ def translated(address: EngineAddress, *, refusable: bool = False) -> Iterator[N
             hint="start the engine (Docker Desktop, Colima, OrbStack, Rancher Desktop), or name "
             "another with --context",
         ) from error
-
-
-def _refusal_hint(text: str) -> str:
-    lowered = text.lower()
-    if "port is already allocated" in lowered or "address already in use" in lowered:
-        return "another program or container holds the port: choose one with --port"
-    return (
-        "the helper needs host networking, the host's process list, NET_ADMIN and SYS_ADMIN; "
-        "rootless engines and Docker Desktop's Enhanced Container Isolation refuse them"
-    )

@@ -1,0 +1,299 @@
+"""The plain openvpn program as client: a daemon of ours, driven by its management socket."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+from macnet import host
+from macnet.clients.base import ClientState, ClientStatus
+from macnet.clients.management import MAX_SOCKET_PATH, Management, NotListening
+from macnet.clients.openvpn_log import find_reason, read_log, truncate_log
+from macnet.clients.privilege import run_as_root
+from macnet.clients.profile_record import ProfileRecord, digest_of
+from macnet.errors import ClientFailed, ClientMissing, PrivilegeError
+from macnet.paths import TunnelPaths
+from macnet.progress import Progress
+from macnet.runner import CommandFailed, CommandRunner
+
+#: Homebrew keeps openvpn in sbin, which is not on everybody's PATH.
+_PLACES = (
+    "/opt/homebrew/sbin/openvpn",
+    "/opt/homebrew/opt/openvpn/sbin/openvpn",
+    "/usr/local/sbin/openvpn",
+    "/usr/local/opt/openvpn/sbin/openvpn",
+    "/usr/sbin/openvpn",
+)
+_POLL_S = 0.1
+_SLOW_POLL_S = 0.5
+#: How long a started openvpn may take to open its socket, and an ended one to leave.
+_APPEAR_S = 2.0
+_LEAVE_S = 10.0
+_DETAIL_LINES = 20
+
+
+class OpenVpnClient:
+    """Starts, asks and ends one openvpn process for one tunnel.
+
+    The process belongs to root; its socket (mode 0777 in a 0700 directory) obeys only ``user``.
+    So only the start needs administrator rights.
+    """
+
+    name = "openvpn"
+
+    def __init__(
+        self,
+        paths: TunnelPaths,
+        runner: CommandRunner,
+        *,
+        root: bool,
+        user: str,
+        terminal: bool | None = None,
+    ) -> None:
+        """``terminal`` tells whether sudo may ask for a password (default: stdin is one)."""
+        self._paths = paths
+        self._runner = runner
+        self._root = root
+        self._user = user
+        self._record = ProfileRecord(paths.client_pid.with_name("openvpn.profile"))
+        self._terminal = sys.stdin.isatty() if terminal is None else terminal
+
+    def require(self) -> None:
+        """See `Client.require`."""
+        self._program()
+
+    def version(self) -> str | None:
+        """See `Client.version`."""
+        try:
+            # openvpn before 2.6 ends `--version` with status 1.
+            done = self._runner.run([self._program(), "--version"], check=False)
+        except (ClientMissing, CommandFailed):
+            return None
+        found = re.search(r"^OpenVPN (\S+)", done.stdout, re.MULTILINE)
+        return found[1] if found else None
+
+    def is_current(self, profile: Path) -> bool:
+        """Whether the running process has read exactly these bytes; False if none runs."""
+        try:
+            pid = self._running_pid()
+            return pid is not None and self._record.matches(pid, digest_of(profile))
+        except ClientFailed:
+            return False
+
+    def install(self, profile: Path, progress: Progress) -> bool:
+        """Nothing to do for the tunnel's own profile, which openvpn reads at its start."""
+        if profile == self._paths.profile:
+            return False
+        raise ClientFailed(f"openvpn uses {self._paths.profile}, not {profile}")
+
+    def connect(self, progress: Progress, *, timeout_s: float) -> bool:
+        """See `Client.connect`. On failure no process is left that was not there before."""
+        program = self._program()
+        if self._running_pid() is None:
+            self._start(program, progress, timeout_s)
+            return True
+        if self.status().state is ClientState.CONNECTED and self.is_current(self._paths.profile):
+            return False
+        self.reconnect(progress, timeout_s=timeout_s)
+        return True
+
+    def reconnect(self, progress: Progress, *, timeout_s: float) -> None:
+        """See `Client.reconnect`. SIGHUP makes openvpn read its configuration again."""
+        program = self._program()
+        pid = self._running_pid()
+        if pid is None:
+            self._start(program, progress, timeout_s)
+            return
+        digest = digest_of(self._paths.profile)
+        truncate_log(self._paths.client_log)
+        with Management(self._paths.client_socket) as management:
+            before = management.state().line
+            management.signal("SIGHUP")
+        self._record.write(pid, digest)
+        self._wait_connected(timeout_s, before=before)
+
+    def disconnect(self, progress: Progress) -> bool:
+        """See `Client.disconnect`."""
+        pid = self._running_pid()
+        if pid is not None:
+            self._end(pid)
+        self._clean_up()
+        return pid is not None
+
+    def status(self) -> ClientStatus:
+        """See `Client.status`."""
+        try:
+            with Management(self._paths.client_socket) as management:
+                state = management.state()
+        except NotListening:
+            return ClientStatus(ClientState.DISCONNECTED, "not running")
+        except ClientFailed as error:
+            return ClientStatus(ClientState.UNKNOWN, error.message)
+        if state.name == "EXITING":
+            return ClientStatus(ClientState.DISCONNECTED, state.name)
+        if state.name != "CONNECTED":
+            return ClientStatus(ClientState.CONNECTING, state.name or "STARTING")
+        interface = None
+        if state.address is not None:
+            interface = host.find_interface(state.address, host.list_interfaces())
+        return ClientStatus(ClientState.CONNECTED, state.name, state.address, interface)
+
+    def remove(self, progress: Progress) -> bool:
+        """See `Client.remove`."""
+        changed = self.disconnect(progress)
+        if self._paths.client_log.exists():
+            self._paths.client_log.unlink()
+            return True
+        return changed
+
+    def _program(self) -> str:
+        if found := self._runner.find("openvpn", *_PLACES):
+            return found
+        raise ClientMissing(
+            "openvpn is not installed",
+            hint="install it with your package manager, for example `brew install openvpn`",
+        )
+
+    def _running_pid(self) -> int | None:
+        """The process that answers on our socket: certainly ours. None if none does.
+
+        Raises `ClientFailed` where the path is too long or the process does not answer.
+        """
+        length = len(os.fsencode(self._paths.client_socket))
+        if length > MAX_SOCKET_PATH:
+            raise ClientFailed(
+                f"the path of the management socket has {length} bytes, "
+                f"the system allows {MAX_SOCKET_PATH}: {self._paths.client_socket}",
+                hint="set MACNET_HOME to a shorter path",
+            )
+        try:
+            with Management(self._paths.client_socket) as management:
+                return management.pid()
+        except NotListening:
+            return None
+
+    def _argv(self, program: str) -> list[str]:
+        """The command line. It carries no secrets: those are in the profile, mode 0600.
+
+        The log comes first, so that an error in the profile goes there too; what must not be
+        changed by the profile comes after it. Script level 1 lets openvpn call ifconfig and
+        route, and nothing else.
+        """
+        paths = self._paths
+        argv = [program, "--cd", str(paths.root), "--log-append", str(paths.client_log)]
+        argv += ["--config", str(paths.profile), "--daemon", "macnet"]
+        argv += ["--writepid", str(paths.client_pid), "--script-security", "1"]
+        argv += ["--management", str(paths.client_socket), "unix"]
+        if not self._root:
+            argv += ["--management-client-user", self._user]
+        return argv
+
+    def _start(self, program: str, progress: Progress, timeout_s: float) -> None:
+        self._clean_up()
+        digest = digest_of(self._paths.profile)
+        truncate_log(self._paths.client_log)
+        done = run_as_root(
+            self._argv(program),
+            runner=self._runner,
+            root=self._root,
+            terminal=self._terminal,
+            progress=progress,
+        )
+        if not done.ok:
+            lines = read_log(self._paths.client_log)
+            if not lines and not self._root:
+                raise PrivilegeError("sudo did not start openvpn", detail=done.stderr.strip())
+            said = done.stderr or done.stdout
+            raise self._failure("openvpn did not start", lines or said.splitlines())
+        try:
+            self._wait_connected(timeout_s)
+            pid = self._running_pid()
+            if pid is None:
+                raise self._failure("openvpn ended", read_log(self._paths.client_log))
+            self._record.write(pid, digest)
+        except BaseException:
+            # Also on Ctrl-C: what has only half started must not stay.
+            self._abandon(progress)
+            raise
+
+    def _abandon(self, progress: Progress) -> None:
+        """End a process that may be too young to answer; only warns if that fails."""
+        deadline = time.monotonic() + _APPEAR_S
+        while True:
+            try:
+                self.disconnect(progress)
+                return
+            except ClientFailed as error:
+                if time.monotonic() > deadline:
+                    progress.warn(f"{error.message}; {error.hint}")
+                    return
+            time.sleep(_POLL_S)
+
+    def _wait_connected(self, timeout_s: float, *, before: str | None = None) -> None:
+        """Wait for CONNECTED in an answer other than ``before``, the one before a SIGHUP."""
+        begin = time.monotonic()
+        answered = before is not None
+        poll_s = _POLL_S
+        while (elapsed_s := time.monotonic() - begin) < timeout_s:
+            try:
+                with Management(self._paths.client_socket) as management:
+                    state = management.state()
+                answered = True
+                if state.name == "CONNECTED" and state.line != before:
+                    return
+            except NotListening:
+                if answered or elapsed_s > _APPEAR_S:
+                    lines = read_log(self._paths.client_log)
+                    raise self._failure("openvpn ended", lines) from None
+            except ClientFailed:
+                # Busy with somebody else's question, or ending: the next round tells.
+                pass
+            time.sleep(poll_s)
+            # Each question leaves lines in the log.
+            poll_s = min(poll_s * 1.1, _SLOW_POLL_S)
+        raise self._failure(
+            f"openvpn did not connect within {timeout_s:g} s", read_log(self._paths.client_log)
+        )
+
+    def _failure(self, message: str, lines: list[str]) -> ClientFailed:
+        reason = find_reason(lines)
+        return ClientFailed(
+            f"{message}: {reason}" if reason else message,
+            hint=f"its log is {self._paths.client_log}",
+            detail="\n".join(lines[-_DETAIL_LINES:]) or None,
+        )
+
+    def _end(self, pid: int) -> None:
+        """End the process that has just answered with ``pid``, and wait for its end."""
+        with Management(self._paths.client_socket) as management:
+            management.signal("SIGTERM")
+        deadline = time.monotonic() + _LEAVE_S
+        while host.is_process_alive(pid):
+            if time.monotonic() > deadline:
+                if not self._root:
+                    raise ClientFailed(
+                        f"openvpn (pid {pid}) does not end", hint=f"end it: sudo kill -9 {pid}"
+                    )
+                os.kill(pid, signal.SIGKILL)
+                return
+            time.sleep(_POLL_S / 2)
+
+    def _clean_up(self) -> None:
+        """Delete what an ended process left. Refuses while one runs that cannot be asked."""
+        try:
+            pid = int(self._paths.client_pid.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            pid = 0
+        if pid and host.is_process_alive(pid) and host.process_name(pid) == "openvpn":
+            raise ClientFailed(
+                f"an openvpn (pid {pid}) runs, but its management socket does not answer",
+                hint=f"end it (sudo kill {pid}) or, if it is not macnet's, "
+                f"delete {self._paths.client_pid}",
+            )
+        self._paths.client_pid.unlink(missing_ok=True)
+        self._paths.client_socket.unlink(missing_ok=True)
+        self._record.clear()

@@ -1,0 +1,56 @@
+"""The helper image: one image for both containers, built on the engine itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from macnet.engine import Engine
+from macnet.progress import Progress
+from macnet.render import render, template_names, template_text
+
+#: Debian's testing release has the first passt that is fast both ways and OpenVPN 2.7.
+#: Pinned by date so that every build of one macnet version starts from the same image.
+DEFAULT_BASE_IMAGE = "debian:forky-20260918-slim"
+#: The least date of passt. Earlier ones upload slowly (tiny segments) or cannot ping.
+LEAST_PASST = "20261002"
+REPOSITORY = "macnet-helper"
+LABEL_IMAGE = "io.macnet.image"
+
+
+def helper_files(base_image: str) -> Mapping[str, tuple[bytes, int]]:
+    """The build context: Dockerfile and scripts, each with its mode."""
+    files = {
+        name.removeprefix("server/"): (template_text(name).encode(), 0o755)
+        for name in template_names("server")
+        if not name.endswith(".j2")
+    }
+    dockerfile = render("server/Dockerfile.j2", base_image=base_image, least_passt=LEAST_PASST)
+    return {**files, "Dockerfile": (dockerfile.encode(), 0o644)}
+
+
+def helper_image_tag(base_image: str | None) -> str:
+    """The tag is a hash of the content: another content is another image."""
+    digest = hashlib.sha256()
+    for name, (content, mode) in sorted(helper_files(base_image or DEFAULT_BASE_IMAGE).items()):
+        digest.update(f"{name}\0{mode:o}\0{len(content)}\0".encode())
+        digest.update(content)
+    return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
+
+
+def ensure_image(engine: Engine, base_image: str | None, progress: Progress) -> tuple[str, bool]:
+    """Build the image unless the engine has it. Returns its tag and whether it was built.
+
+    Raises `macnet.errors.ImageBuildFailed` with the end of the build log.
+    """
+    tag = helper_image_tag(base_image)
+    if engine.find_image(tag):
+        return tag, False
+    files = helper_files(base_image or DEFAULT_BASE_IMAGE)
+    engine.build_image(tag, files, {LABEL_IMAGE: REPOSITORY}, progress.detail)
+    return tag, True
+
+
+def remove_images(engine: Engine) -> int:
+    """Remove every image that macnet built; returns how many."""
+    return sum(engine.remove_image(image) for image in engine.list_images(LABEL_IMAGE))

@@ -1,0 +1,102 @@
+"""Everything the planner needs to know, gathered in one place and in few calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netaddr import IPNetwork
+
+from macnet import host
+from macnet.clients.base import Client, ClientStatus
+from macnet.engine import Engine, EngineInfo
+from macnet.errors import StateError
+from macnet.helper import Helper, HelperStatus, helper_image_tag
+from macnet.models import Interface, Network, PortOwner, Route
+from macnet.networks import parse_networks
+from macnet.paths import TunnelPaths
+from macnet.pki import Pki, load_pki
+from macnet.profile import parse_profile_routes
+from macnet.progress import Progress
+from macnet.routes import list_routes
+from macnet.runner import CommandRunner
+from macnet.state import TunnelState, load_state, read_private
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """This machine's side of things; tests bring another one."""
+
+    runner: CommandRunner
+    system: str
+    interfaces: Callable[[], tuple[Interface, ...]] = host.list_interfaces
+    port_owner: Callable[[int], PortOwner | None] = host.find_port_owner
+
+    def routes(self) -> tuple[Route, ...]:
+        """The routing table."""
+        return list_routes(self.runner, self.system)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The engine's side, this machine's side, and what macnet has stored."""
+
+    engine: EngineInfo
+    networks: tuple[Network, ...]
+    helper: HelperStatus
+    image_tag: str
+    image_exists: bool
+    state: TunnelState
+    pki: Pki | None
+    profile: str | None
+    client: ClientStatus
+    client_current: bool
+    interfaces: tuple[Interface, ...]
+    routes: tuple[Route, ...]
+
+    @property
+    def profile_routes(self) -> tuple[IPNetwork, ...]:
+        """The routes that the written profile carries."""
+        return parse_profile_routes(self.profile) if self.profile else ()
+
+
+def list_networks(engine: Engine) -> tuple[Network, ...]:
+    """Every network with its running containers, in two calls."""
+    return parse_networks(engine.networks(), engine.containers())
+
+
+def load_pki_or_none(paths: TunnelPaths) -> Pki | None:
+    """The stored certificates; None if absent or damaged (setup sets damaged ones aside)."""
+    try:
+        return load_pki(paths.pki)
+    except StateError:
+        return None
+
+
+def gather_facts(
+    *,
+    engine: Engine,
+    helper: Helper,
+    client: Client,
+    paths: TunnelPaths,
+    base_image: str | None,
+    around: Surroundings,
+    progress: Progress,
+) -> Facts:
+    """Look at everything once. Changes nothing, except that a damaged record is set aside."""
+    tag = helper_image_tag(base_image)
+    profile = read_private(paths.profile)
+    return Facts(
+        engine=engine.info(),
+        networks=list_networks(engine),
+        helper=helper.status(),
+        image_tag=tag,
+        image_exists=engine.find_image(tag) is not None,
+        state=load_state(paths.state, progress),
+        pki=load_pki_or_none(paths),
+        profile=None if profile is None else profile.decode(errors="replace"),
+        client=client.status(),
+        client_current=client.is_current(paths.profile),
+        interfaces=around.interfaces(),
+        routes=around.routes(),
+    )
