@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ def write_private(path: Path, data: bytes) -> bool:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    _sweep(path)
     # A rename is atomic within one file system only, hence the same directory.
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
@@ -95,6 +97,14 @@ def _replace(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     _sync_directory(path.parent)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed writers of ``path`` have left: it may hold keys. No write takes 600 s."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > 600:
+                leftover.unlink()
 
 
 def _sync_directory(directory: Path) -> None:

@@ -141,6 +141,15 @@ def test_an_interrupted_write_leaves_the_old_file(
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    old, fresh = tmp_path / ".file.a.tmp", tmp_path / ".file.b.tmp"
+    for path in (old, fresh, tmp_path / ".other.a.tmp"):
+        path.touch()
+    os.utime(old, (0, 0))
+    write_private(tmp_path / "file", b"new")
+    assert names_in(tmp_path) == [".file.b.tmp", ".other.a.tmp", "file"]
+
+
 def test_what_cannot_be_read_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot read"):
         read_private(tmp_path)
