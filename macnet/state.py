@@ -48,9 +48,8 @@ class TunnelState:
 
 def ensure_private_dir(path: Path) -> None:
     """Make the directory ``path`` and its missing parents with mode 0700; repair its mode."""
-    missing = [path, *path.parents]
     try:
-        for directory in reversed(missing):
+        for directory in reversed([path, *path.parents]):
             if not directory.exists():
                 directory.mkdir(mode=0o700, exist_ok=True)
         if not path.is_dir():
@@ -101,8 +100,8 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove what killed writers of ``path`` have left: it may hold keys. No write takes 600 s."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        with suppress(OSError):
+    with suppress(OSError):
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
             if time.time() - leftover.stat().st_mtime > 600:
                 leftover.unlink()
 
@@ -179,11 +178,9 @@ def _text(subnet: IPNetwork | None) -> str | None:
 def _parse(data: bytes, path: Path) -> TunnelState:
     """Return the record in ``data``; raise ValueError where it is none."""
     record = json.loads(data.decode())
-    if not isinstance(record, dict):
-        raise ValueError("it is not a JSON object")
-    version = record.get("version")
+    version = record.get("version") if isinstance(record, dict) else None
     if type(version) is not int or version < 1:
-        raise ValueError("it has no version")
+        raise ValueError("it is no record of a tunnel")
     if version > FORMAT_VERSION:
         raise StateError(
             f"{path} was written by a newer macnet (format {version})",
