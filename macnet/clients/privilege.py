@@ -37,7 +37,7 @@ def run_as_root(
         sudo = runner.find("sudo", "/usr/bin/sudo")
         if sudo is None:
             raise PrivilegeError(
-                f"{argv[0]} needs administrator rights, and there is no sudo",
+                "openvpn needs administrator rights, and there is no sudo",
                 hint=f"run as root: {shlex.join(argv)}",
             )
         progress.detail(f"needs administrator rights: {command}")
@@ -46,7 +46,7 @@ def run_as_root(
             return done
         if not terminal:
             raise PrivilegeError(
-                f"{argv[0]} needs administrator rights, and sudo wants a password",
+                "openvpn needs administrator rights, and sudo wants a password",
                 hint=f"run it in a terminal, or start it yourself: {command}",
                 detail=done.stderr.strip(),
             )
