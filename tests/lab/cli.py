@@ -12,7 +12,7 @@ from .engine import KINDS
 from .errors import LabError
 from .lab import DEFAULT_CLIENT, DEFAULT_ENGINE, Lab
 from .mac import CLIENTS
-from .packages import install
+from .packages import install, require_root
 from .paths import DEFAULT_ENGINE_NAME, DEFAULT_NAME
 from .status import LabStatus
 
@@ -29,9 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
+    require_root()
     if arguments.command == "install":
         done = install(_say)
         _say(f"installed: {', '.join(done)}" if done else "nothing to install")
@@ -122,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument(
         "--sample", action="store_true", help="for add: with the sample application"
     )
-    for command in (up, down, status, engine):
+    for command in (up, down, status, run, engine):
         command.add_argument("--name", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .engine import Engine
 from .errors import LabError
+from .files import locked, remove_tree
 from .forwarding import ForwarderControl
 from .images import import_base
 from .mac import CLIENTS, MacSide
 from .members import Member, load_config, make_member, save_config
-from .namespaces import mounts_below
-from .packages import check_requirements
+from .packages import check_requirements, require_root
 from .paths import DEFAULT_ENGINE_NAME, DEFAULT_NAME, LabPaths
-from .process import DEVNULL, PIPE, Completed, Running, Stream, run, wait_until
+from .process import DEVNULL, PIPE, Completed, Running, Stream
 from .sample import Sample
 from .status import LabStatus, engine_status
-from .trees import base_spec, ensure_tar, ensure_tree, locked, tree_path
+from .trees import base_spec, ensure_tar, ensure_tree, tree_path
 
 DEFAULT_ENGINE = "forky"
 DEFAULT_CLIENT = "host"
@@ -75,6 +75,7 @@ class Lab:
 
     def up(self) -> bool:
         """Bring the lab up with everything in it; False if it was up and healthy already."""
+        require_root()
         with locked(self.paths.lock):
             self._load()
             cached = tree_path(self.paths.cache, base_spec()).is_dir() and self.engine.tree_cached()
@@ -134,11 +135,16 @@ class Lab:
         """Remove the lab: processes, namespaces, files; `purge`: the shared cache too."""
         with locked(self.paths.lock):
             self._clean()
-        self.paths.lock.unlink(missing_ok=True)
-        if purge and self.paths.cache.exists():
-            if mounts_below(self.paths.cache):
-                raise LabError(f"something is mounted in {self.paths.cache}", "unmount it first")
-            shutil.rmtree(self.paths.cache)
+            self.paths.lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.paths.lock.parent.rmdir()
+        if purge:
+            others = sorted(path.parent.name for path in self.paths.home.parent.glob("*/engine"))
+            if others:
+                raise LabError(
+                    f"other labs use the cache: {', '.join(others)}", "bring them down first"
+                )
+            remove_tree(self.paths.cache)
 
     def status(self) -> LabStatus:
         """What runs and whether it is well."""
@@ -213,10 +219,7 @@ class Lab:
         if member.has_sample:
             self._say("starting the sample application")
             member.sample.deploy()
-            if not wait_until(member.sample.running, 20):
-                raise LabError(
-                    "the sample application does not run", f"docker -H {engine.docker_host} ps -a"
-                )
+            member.sample.wait_ready()
 
     def _build_trees(self, engine: Engine) -> None:
         if not engine.tree_cached() or not tree_path(self.paths.cache, base_spec()).is_dir():
@@ -234,20 +237,14 @@ class Lab:
             member.forwarder.stop()
             member.engine.vm.power_off()
         self.mac.power_off()
-        self._remove_files(self.paths.home)
+        remove_tree(self.paths.home)
 
     def _remove_engine(self, name: str) -> None:
         member = make_member(self.paths, name, DEFAULT_ENGINE)
         member.forwarder.stop()
         member.engine.vm.power_off()
-        self._remove_files(member.engine.vm.paths.home)
+        remove_tree(member.engine.vm.paths.home)
         self.members.pop(name, None)
-
-    def _remove_files(self, folder: Path) -> None:
-        for point in mounts_below(folder):
-            run(["umount", "--lazy", point], check=False)
-        if folder.exists():
-            shutil.rmtree(folder)
 
     def _add_member(self, name: str, kind: str, *, has_sample: bool) -> Member:
         self.members[name] = make_member(self.paths, name, kind, has_sample=has_sample)

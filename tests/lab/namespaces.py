@@ -83,13 +83,3 @@ def remove_cgroup(name: str) -> None:
         for folder, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
-
-
-def mounts_below(folder: Path) -> list[str]:
-    """Mount points at or below a folder in this mount namespace, deepest first."""
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = line.split()[4].encode().decode("unicode_escape")
-        if Path(point).is_relative_to(folder):
-            found.append(point)
-    return sorted(found, key=len, reverse=True)

@@ -60,12 +60,15 @@ def missing_programs(names: set[str]) -> list[str]:
     return sorted(name for name in names if shutil.which(name, path=search_path()) is None)
 
 
+def require_root() -> None:
+    """Raise LabError unless this process may do anything."""
+    if os.geteuid() != 0:
+        raise LabError("the lab makes namespaces and mounts, which needs root", "run it with sudo")
+
+
 def check_requirements(*, host_engine: bool, host_client: bool, builds_trees: bool) -> None:
     """Raise LabError for the first thing that the machine lacks; nothing is skipped silently."""
-    if os.geteuid() != 0:
-        raise LabError(
-            "the lab makes network namespaces and mounts, which needs root", "run it with sudo"
-        )
+    require_root()
     if not Path("/dev/net/tun").exists():
         raise LabError(
             "/dev/net/tun is missing",
@@ -93,8 +96,7 @@ def check_requirements(*, host_engine: bool, host_client: bool, builds_trees: bo
 
 def install(say: Callable[[str], None] = print) -> list[str]:
     """Install the missing packages without starting a service; returns their names."""
-    if os.geteuid() != 0:
-        raise LabError("installing packages needs root", "run it with sudo")
+    require_root()
     if shutil.which("apt-get") is None:
         raise LabError(
             "this is not Debian: apt-get is missing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -130,6 +131,26 @@ class Sample:
         return {name.lstrip("/") for one in listed for name in one["Names"]} >= set(
             self.running_names
         )
+
+    def wait_ready(self, timeout_s: float = 30) -> None:
+        """Wait until all of it runs and answers inside the VM, over IPv6 too where it has that.
+
+        An address of IPv6 can take two seconds to become usable, on older engines.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._engine.wait_running(self.running_names, timeout_s)
+        for service in (one for one in SERVICES if one.running):
+            addresses = [self.address(service.name)]
+            addresses += [self.address6(service.name)] if service.networks[0] == "six" else []
+            for address in addresses:
+                probe = ["nc", "-z", "-w", "1", address, service.ports[0].removesuffix("/tcp")]
+                while self._engine.vm.run(probe, check=False).returncode:
+                    if time.monotonic() > deadline:
+                        raise LabError(
+                            f"{service.name} does not answer at {address}",
+                            f"docker -H {self._engine.docker_host} logs {service.name}",
+                        )
+                    time.sleep(0.05)
 
     def _inspect(self, container: str) -> Json:
         return self._engine.get(f"/containers/{container}/json")

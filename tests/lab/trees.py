@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import LabError
+from .files import locked, remove_tree
 from .process import run
 
 BASE_SUITE = "forky"
@@ -75,8 +72,7 @@ def ensure_tree(cache: Path, spec: TreeSpec) -> Path:
         if path.is_dir():
             return path
         unfinished = path.with_suffix(".partial")
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
+        remove_tree(unfinished)
         _debootstrap(spec, unfinished)
         _trim(unfinished)
         unfinished.rename(path)
@@ -156,22 +152,3 @@ def _trim(tree: Path) -> None:
     # The machine's own resolver and name have no business in an image.
     for name in ("etc/resolv.conf", "etc/hostname"):
         (tree / name).write_text("")
-
-
-@contextmanager
-def locked(path: Path, timeout_s: float = _TIMEOUT_S) -> Iterator[None]:
-    """Hold an exclusive lock on a file, waiting for another process to let it go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LabError(
-                        f"another process holds {path}", "wait for it to end, then try again"
-                    ) from None
-                time.sleep(0.1)
-        yield
