@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from macnet import clients
+from macnet.clients import Client, ClientState, get_client
+from macnet.errors import BadValue, ClientMissing
+from macnet.paths import TunnelPaths
+
+from .fakes import FakeRunner, Recorder
+
+
+def choose(choice: str, tmp_path: Path, system: str = "linux") -> tuple[Client, str]:
+    return get_client(
+        choice,
+        paths=TunnelPaths(tmp_path),
+        runner=FakeRunner(),
+        system=system,
+        root=False,
+        user="ann",
+    )
+
+
+@pytest.mark.parametrize("system", ["linux", "macos"])
+def test_auto_without_tunnelblick(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "_TUNNELBLICK_APP", tmp_path / "none.app")
+    client, why = choose("auto", tmp_path, system)
+    assert (client.name, why) == ("openvpn", "the default")
+
+
+def test_auto_with_tunnelblick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "_TUNNELBLICK_APP", tmp_path)
+    client, why = choose("auto", tmp_path, "macos")
+    assert client.name == "openvpn"
+    assert "Tunnelblick is installed" in why
+
+
+def test_named_choices(tmp_path: Path) -> None:
+    assert choose("openvpn", tmp_path)[0].name == "openvpn"
+    assert choose("none", tmp_path)[0].name == "none"
+    with pytest.raises(ClientMissing, match="yet"):
+        choose("tunnelblick", tmp_path)
+    with pytest.raises(BadValue, match="viscosity"):
+        choose("viscosity", tmp_path)
+
+
+def test_manual_client_tells_and_changes_nothing(tmp_path: Path) -> None:
+    client, _ = choose("none", tmp_path)
+    progress = Recorder()
+    profile = tmp_path / "macnet.ovpn"
+    client.require()
+    assert client.version() is None
+    assert client.is_current(profile)
+    assert client.install(profile, progress) is False
+    assert client.connect(progress, timeout_s=1) is False
+    assert str(profile) in progress.warnings[0]
+    client.reconnect(progress, timeout_s=1)
+    assert str(profile) in progress.warnings[1]
+    assert client.disconnect(progress) is False
+    assert client.remove(progress) is False
+    assert client.status().state is ClientState.UNKNOWN

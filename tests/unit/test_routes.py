@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from netaddr import IPAddress, IPNetwork
+
+from macnet.models import Route
+from macnet.routes import (
+    RouteDiff,
+    UnreadableRoutes,
+    compare_routes,
+    find_route,
+    is_full_tunnel,
+    list_routes,
+    parse_ip_route_json,
+    parse_netstat,
+    parse_route_get,
+    without_full_tunnel,
+)
+from macnet.runner import DEFAULT_TIMEOUT_S, CommandFailed, Completed
+
+DATA = Path(__file__).parents[1] / "data"
+HEADER = "Destination        Gateway            Flags        Netif Expire\n"
+
+
+def macos(name: str) -> tuple[Route, ...]:
+    return parse_netstat((DATA / "macos" / name).read_text())
+
+
+def linux(name: str) -> tuple[Route, ...]:
+    return parse_ip_route_json((DATA / "linux" / name).read_text())
+
+
+def route(
+    destination: str, interface: str, gateway: str | None = None, *, scoped: bool = False
+) -> Route:
+    return Route(IPNetwork(destination), interface, IPAddress(gateway) if gateway else None, scoped)
+
+
+def test_newer_netstat() -> None:
+    assert macos("netstat-new.txt") == (
+        route("0.0.0.0/1", "utun2"),
+        route("0.0.0.0/0", "en0", "192.168.1.1"),
+        route("10.200.200.3/32", "utun2", "10.200.200.3"),
+        route("127.0.0.0/8", "lo0", "127.0.0.1"),
+        route("128.0.0.0/1", "utun2"),
+        route("169.254.0.0/16", "en0"),
+        route("192.168.1.0/24", "en0"),
+        route("192.168.1.1/32", "en0"),
+        route("192.168.1.1/32", "en0", scoped=True),
+        route("224.0.0.0/4", "en0"),
+    )
+
+
+def test_wide_netstat_with_scoped_default() -> None:
+    assert macos("netstat-wide.txt") == (
+        route("0.0.0.0/0", "utun6", "172.32.252.129"),
+        route("0.0.0.0/0", "bridge100", scoped=True),
+        route("10.0.0.0/10", "utun6", "172.32.252.129"),
+        route("10.1.0.0/16", "utun6", "172.32.252.129"),
+        route("172.31.1.0/25", "utun6", "172.32.252.129"),
+        route("172.32.252.128/27", "utun6", "172.32.252.137"),
+        route("192.168.194.0/24", "bridge101"),
+    )
+
+
+def test_netstat_with_docker_subnets() -> None:
+    assert macos("netstat-docker.txt") == (
+        route("10.0.0.0/24", "utun3"),
+        route("10.33.33.2/32", "utun3", "10.33.33.1"),
+        route("100.96.0.0/12", "utun4"),
+        route("172.17.0.0/16", "utun3"),
+        route("172.200.0.0/16", "utun3"),
+    )
+
+
+def test_older_netstat_with_refs_and_use() -> None:
+    assert macos("netstat-old.txt") == (
+        route("0.0.0.0/0", "en0", "192.168.31.1"),
+        route("192.168.64.4/32", "bridge1", scoped=True),
+    )
+
+
+def test_netstat_inet6() -> None:
+    assert macos("netstat-inet6.txt") == (
+        route("::/0", "utun0", "fe80::", scoped=True),
+        route("::1/128", "lo0", "::1"),
+        route("fd00:17::/64", "utun4", "fd00:99::1"),
+        route("fe80::/64", "lo0", "fe80::1", scoped=True),
+        route("fe80::1/128", "lo0", scoped=True),
+        route("ff02::/32", "en0", scoped=True),
+    )
+
+
+def test_both_families_in_one_output() -> None:
+    text = "".join(
+        (DATA / "macos" / name).read_text() for name in ("netstat-old.txt", "netstat-inet6.txt")
+    )
+    assert parse_netstat(text) == macos("netstat-old.txt") + macos("netstat-inet6.txt")
+
+
+def test_netstat_skips_what_is_no_route() -> None:
+    rows = (
+        "10.1/x  link#4  UC  en0\n1.2.3.4.5  link#4  UC  en0\nshort row\n10.2/16  link#4  UC  en0\n"
+    )
+    assert parse_netstat(HEADER + rows) == (route("10.2.0.0/16", "en0"),)
+    assert parse_netstat(HEADER) == ()
+
+
+@pytest.mark.parametrize("text", ["", "netstat: sysctl: denied\n", "Kernel IP routing table\n"])
+def test_netstat_without_a_table(text: str) -> None:
+    with pytest.raises(UnreadableRoutes) as caught:
+        parse_netstat(text)
+    assert caught.value.exit_code == 8
+
+
+def abbreviate(net: IPNetwork) -> str:
+    """Print a destination as macOS does: zero octets at the end go, and a classful mask."""
+    if net.prefixlen == 0:
+        return "default"
+    octets = str(net.network).split(".")
+    while len(octets) > 1 and octets[-1] == "0" and 8 * (len(octets) - 1) >= net.prefixlen:
+        octets.pop()
+    shown = ".".join(octets)
+    return shown if net.prefixlen == 8 * len(octets) else f"{shown}/{net.prefixlen}"
+
+
+networks = st.builds(
+    lambda address, prefix: IPNetwork(f"{IPAddress(address, version=4)}/{prefix}").cidr,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 32),
+)
+
+
+@given(networks)
+def test_any_abbreviation_is_read_back(net: IPNetwork) -> None:
+    [found] = parse_netstat(f"{HEADER}{abbreviate(net)}  link#4  UCS  en0\n")
+    assert found.destination == net
+
+
+@given(networks)
+def test_a_full_destination_is_read_too(net: IPNetwork) -> None:
+    [found] = parse_netstat(f"{HEADER}{net}  10.8.0.1  UGSc  utun3\n")
+    assert (found.destination, found.gateway) == (net, IPAddress("10.8.0.1"))
+
+
+@given(st.text())
+def test_garbage_after_the_header_raises_nothing(text: str) -> None:
+    parse_netstat(HEADER + text)
+
+
+@given(st.integers(0, 2**128 - 1), st.integers(0, 128))
+def test_any_inet6_destination(address: int, prefix: int) -> None:
+    net = IPNetwork(f"{IPAddress(address, version=6)}/{prefix}").cidr
+    shown = f"{net.network}%en0/{prefix}"
+    [found] = parse_netstat(f"Internet6:\n{HEADER}{shown}  link#4  UCI  en0\n")
+    assert found == Route(net, "en0", None, scoped=True)
+
+
+def test_linux() -> None:
+    assert linux("ip-route.json") == (
+        route("0.0.0.0/0", "eth0", "192.0.2.1"),
+        route("10.68.0.0/16", "eth0", "192.0.2.2"),
+        route("10.69.0.0/16", "eth0", "fd00:c::2"),
+        route("10.99.7.0/24", "tun0"),
+        route("172.17.0.0/16", "docker0"),
+        route("172.31.9.0/24", "tun0", "10.99.7.1"),
+        route("192.0.2.0/24", "eth0"),
+        route("198.51.100.0/24", "eth1"),
+        route("203.0.113.7/32", "eth0", "192.0.2.1"),
+    )
+
+
+def test_linux_inet6() -> None:
+    routes = linux("ip-route-6.json")
+    assert routes[:2] == (route("fd00:c::/64", "eth0"), route("fd00:17::/64", "docker0"))
+    assert routes[-1] == route("::/0", "eth0", "fd00:c::1")
+    assert "fd00:66::/64" not in {str(found.destination) for found in routes}
+
+
+def test_linux_default_alone_takes_the_family_from_the_caller() -> None:
+    text = '[{"dst":"default","dev":"wg0","flags":[]}]'
+    assert parse_ip_route_json(text, is_v6=True) == (route("::/0", "wg0"),)
+    assert parse_ip_route_json(text) == (route("0.0.0.0/0", "wg0"),)
+
+
+def test_linux_without_routes() -> None:
+    assert parse_ip_route_json("") == ()
+    assert parse_ip_route_json("[ ]\n") == ()
+    dead = '[{"dst":"10.0.0.0/8","dev":"eth0","flags":["dead","linkdown"]},{"dst":"x","dev":"e"}]'
+    assert parse_ip_route_json(dead) == ()
+
+
+@pytest.mark.parametrize("text", ["default via 10.0.0.1 dev eth0", "{}", "[1]"])
+def test_linux_other_output(text: str) -> None:
+    with pytest.raises(UnreadableRoutes):
+        parse_ip_route_json(text)
+
+
+def test_route_get_under_a_full_tunnel() -> None:
+    text = (DATA / "macos" / "route-get-full-tunnel.txt").read_text()
+    assert parse_route_get(text) == route("0.0.0.0/1", "utun3", "192.168.12.1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            "route to: 172.17.0.2\ndestination: 172.17.0.0\nmask: 255.255.0.0\n"
+            "gateway: 10.8.0.1\ninterface: utun4\nflags: <UP,GATEWAY,DONE,STATIC>\n",
+            route("172.17.0.0/16", "utun4", "10.8.0.1"),
+        ),
+        (
+            "route to: 8.8.8.8\ndestination: default\nmask: default\ngateway: 192.168.1.1\n"
+            "interface: en0\nflags: <UP,GATEWAY,DONE,STATIC,PRCLONING,GLOBAL>\n",
+            route("0.0.0.0/0", "en0", "192.168.1.1"),
+        ),
+        (
+            "route to: 127.0.0.1\ndestination: 127.0.0.1\ninterface: lo0\n"
+            "flags: <UP,HOST,DONE,LOCAL>\n",
+            route("127.0.0.1/32", "lo0"),
+        ),
+        (
+            "route to: fd00:17::2\ndestination: fd00:17::\nmask: ffff:ffff:ffff:ffff::\n"
+            "gateway: fe80::1%utun4\ninterface: utun4\nflags: <UP,DONE,STATIC,IFSCOPE>\n",
+            route("fd00:17::/64", "utun4", "fe80::1", scoped=True),
+        ),
+        (
+            "route to: fd00::1\ndestination: default\nmask: default\ninterface: en0\n",
+            route("::/0", "en0"),
+        ),
+        ("", None),
+        ("route: writing to routing socket: not in table\n", None),
+        ("destination: nonsense\ninterface: en0\n", None),
+    ],
+)
+def test_route_get(fields: str, expected: Route | None) -> None:
+    assert parse_route_get(fields) == expected
+
+
+class Programs:
+    """Answers by the last words of the command line."""
+
+    def __init__(self, answers: dict[str, str]) -> None:
+        self.answers = answers
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        stdin: str | None = None,
+        interactive: bool = False,
+    ) -> Completed:
+        command = " ".join(argv)
+        if command not in self.answers:
+            raise CommandFailed(argv, "is not installed")
+        return Completed(tuple(argv), 0, self.answers[command], "")
+
+    def find(self, program: str, *places: str) -> str | None:
+        return None
+
+
+def test_list_routes() -> None:
+    mac = Programs(
+        {
+            "netstat -rn -f inet": (DATA / "macos/netstat-docker.txt").read_text(),
+            "netstat -rn -f inet6": (DATA / "macos/netstat-inet6.txt").read_text(),
+        }
+    )
+    assert list_routes(mac, "macos") == macos("netstat-docker.txt") + macos("netstat-inet6.txt")
+    tux = Programs(
+        {
+            "ip -json -4 route show": (DATA / "linux/ip-route.json").read_text(),
+            "ip -json -6 route show": (DATA / "linux/ip-route-6.json").read_text(),
+        }
+    )
+    assert list_routes(tux, "linux") == linux("ip-route.json") + linux("ip-route-6.json")
+    with pytest.raises(UnreadableRoutes, match="not installed"):
+        list_routes(Programs({}), "linux")
+    with pytest.raises(UnreadableRoutes, match="windows"):
+        list_routes(Programs({}), "windows")
+
+
+@pytest.mark.parametrize(
+    ("address", "destination", "interface"),
+    [
+        ("10.1.2.3", "10.1.0.0/16", "utun6"),
+        ("10.9.2.3", "10.0.0.0/10", "utun6"),
+        ("172.31.1.127", "172.31.1.0/25", "utun6"),
+        ("172.31.1.128", "0.0.0.0/0", "utun6"),
+        ("192.168.194.2", "192.168.194.0/24", "bridge101"),
+    ],
+)
+def test_find_route(address: str, destination: str, interface: str) -> None:
+    found = find_route(macos("netstat-wide.txt"), IPAddress(address))
+    assert found is not None
+    assert (str(found.destination), found.interface) == (destination, interface)
+
+
+def test_find_route_prefers_unscoped_and_the_first() -> None:
+    scoped = route("172.17.0.0/24", "en1", scoped=True)
+    first, second = route("172.17.0.0/16", "utun4"), route("172.17.0.0/16", "utun5")
+    assert find_route([scoped, first, second], IPAddress("172.17.0.2")) is first
+    assert find_route([scoped], IPAddress("172.17.0.2")) is scoped
+    assert find_route([first], IPAddress("10.0.0.1")) is None
+    assert find_route([first], IPAddress("fd00::1")) is None
+
+
+WANTED = IPNetwork("172.17.0.0/16")
+DEFAULT = route("0.0.0.0/0", "en0", "192.168.1.1")
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ([DEFAULT], RouteDiff(missing=(WANTED,))),
+        ([], RouteDiff(missing=(WANTED,))),
+        # As OpenVPN adds it: a gateway inside the tunnel.
+        ([DEFAULT, route("172.17.0.0/16", "utun4", "10.8.0.1")], RouteDiff(present=(WANTED,))),
+        ([DEFAULT, route("172.16.0.0/12", "utun4")], RouteDiff(present=(WANTED,))),
+        (
+            [DEFAULT, route("172.17.0.0/16", "bridge100")],
+            RouteDiff(foreign=((WANTED, route("172.17.0.0/16", "bridge100")),)),
+        ),
+        # The first of two equal routes wins.
+        (
+            [route("172.17.0.0/16", "utun4"), route("172.17.0.0/16", "bridge100")],
+            RouteDiff(present=(WANTED,)),
+        ),
+        (
+            [route("172.17.0.0/16", "bridge100"), route("172.17.0.0/16", "utun4")],
+            RouteDiff(foreign=((WANTED, route("172.17.0.0/16", "bridge100")),)),
+        ),
+        (
+            [route("172.17.0.0/16", "utun4"), route("172.17.4.0/24", "en0")],
+            RouteDiff(foreign=((WANTED, route("172.17.4.0/24", "en0")),)),
+        ),
+        (
+            [route("172.17.0.0/16", "utun4"), route("172.17.0.9/32", "en0", scoped=True)],
+            RouteDiff(present=(WANTED,)),
+        ),
+        ([DEFAULT, route("172.0.0.0/8", "utun9")], RouteDiff(missing=(WANTED,))),
+        ([route("172.17.0.0/16", "utun4", scoped=True)], RouteDiff(missing=(WANTED,))),
+        (list(macos("netstat-new.txt")), RouteDiff(missing=(WANTED,))),
+    ],
+)
+def test_compare_routes(routes: list[Route], expected: RouteDiff) -> None:
+    assert compare_routes([WANTED], routes, "utun4") == expected
+
+
+def test_compare_keeps_families_apart() -> None:
+    wanted = [IPNetwork("172.31.9.0/24"), IPNetwork("fd00:17::/64"), IPNetwork("fd00:18::/64")]
+    diff = compare_routes(wanted, linux("ip-route.json") + linux("ip-route-6.json"), "tun0")
+    assert diff == RouteDiff(
+        present=(wanted[0],),
+        foreign=((wanted[1], route("fd00:17::/64", "docker0")),),
+        missing=(wanted[2],),
+    )
+
+
+@given(st.lists(networks, unique=True), st.lists(networks))
+def test_every_wanted_subnet_is_told_once(wanted: list[IPNetwork], there: list[IPNetwork]) -> None:
+    routes = [Route(net, f"if{number % 3}") for number, net in enumerate(there)]
+    diff = compare_routes(wanted, routes, "if0")
+    told = [*diff.missing, *diff.present, *(net for net, _ in diff.foreign)]
+    assert sorted(told) == sorted(wanted)
+    assert all(taker.interface != "if0" for _, taker in diff.foreign)
+
+
+def test_full_tunnel() -> None:
+    routes = macos("netstat-new.txt")
+    assert is_full_tunnel(routes)
+    rest = without_full_tunnel(routes)
+    assert len(rest) == len(routes) - 2
+    assert not is_full_tunnel(rest)
+    assert without_full_tunnel(rest) == rest
+
+
+def test_no_full_tunnel() -> None:
+    assert not is_full_tunnel(macos("netstat-wide.txt"))
+    assert not is_full_tunnel([route("0.0.0.0/1", "utun1"), route("128.0.0.0/1", "utun2")])
+    assert is_full_tunnel([route("::/1", "utun1"), route("8000::/1", "utun1")])
