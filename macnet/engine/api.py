@@ -15,6 +15,7 @@ from macnet.contexts import EngineAddress
 from macnet.engine.facts import Container, ContainerSpec, EngineInfo, ExecResult, parse_container
 from macnet.engine.translate import translated
 from macnet.errors import EngineError, ImageBuildFailed
+from macnet.models import Port
 
 if TYPE_CHECKING:
     from docker import APIClient  # noqa: TID251
@@ -77,6 +78,18 @@ class Engine:
             rows = self._api.containers(all=True, filters={"label": label})
         found = (self.find_container(str(row["Id"])) for row in rows)
         return tuple(sorted((c for c in found if c is not None), key=lambda c: c.name))
+
+    def exposed_ports(self, identity: str) -> tuple[Port, ...]:
+        """The ports that a container declares; listings leave them out on internal networks."""
+        with self._translated():
+            config = self._api.inspect_container(identity)["Config"]
+        pairs = (port.partition("/") for port in config.get("ExposedPorts") or ())
+        # Docker keeps a range that was not expanded as "8000-8010/tcp"; only numbers are ports.
+        return tuple(
+            sorted(
+                Port(int(number), kind or "tcp") for number, _, kind in pairs if number.isdigit()
+            )
+        )
 
     def create_container(self, spec: ContainerSpec) -> str:
         """Create, don't start. Raises `EngineRefused` where the engine forbids what it needs."""

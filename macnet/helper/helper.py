@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from macnet.engine import Container, ContainerSpec, Engine
-from macnet.errors import ForeignContainer, HelperFailed
+from macnet.errors import EngineRefused, ForeignContainer, HelperFailed
 from macnet.helper.management import ConnectedClient, parse_clients
 from macnet.helper.spec import (
     CLIENT_FILE,
+    IPV6_SYSCTLS,
     LABEL_NAME,
     LABEL_ROLE,
     LABEL_SPEC,
@@ -20,12 +21,12 @@ from macnet.helper.spec import (
     HelperRoutes,
     HelperSpec,
     container_name,
-    relay_spec,
+    relay_container,
     render_client,
     render_subnets,
     route_files,
+    server_container,
     server_files,
-    server_spec,
 )
 from macnet.pki import Pki
 
@@ -77,7 +78,18 @@ class Helper:
         if current is not None:
             self._engine.remove_container(current.id)
         files = server_files(spec, pki, routes)
-        self._create(server_spec(spec), lambda made: self._engine.put_files(made, "/etc", files))
+        wanted = server_container(spec)
+
+        def fill(made: str) -> None:
+            self._engine.put_files(made, "/etc", files)
+
+        try:
+            self._create(wanted, fill)
+        except EngineRefused as error:
+            if "net.ipv6" not in error.message and "net/ipv6" not in error.message:
+                raise
+            rest = {key: v for key, v in wanted.sysctls.items() if key not in IPV6_SYSCTLS}
+            self._create(replace(wanted, sysctls=rest), fill)
         self._wait(SERVER, ["sh", f"{_LIB}/server-health.sh"])
         return True
 
@@ -87,7 +99,7 @@ class Helper:
         if not _is_current(current, spec):
             if current is not None:
                 self._engine.remove_container(current.id)
-            self._create(relay_spec(spec), lambda _: None)
+            self._create(relay_container(spec), lambda _: None)
             changed = True
         else:
             changed = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from netaddr import IPAddress, IPNetwork
 
@@ -24,6 +24,8 @@ SERVER_PORT = 1194
 FOLDER = "/etc/macnet"
 SUBNETS_FILE = f"{FOLDER}/subnets"
 CLIENT_FILE = f"{FOLDER}/ccd/DEFAULT"
+#: Left out where the engine's kernel has no IPv6.
+IPV6_SYSCTLS = {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.all.forwarding": "1"}
 _SCRIPTS = "/usr/local/lib/macnet"
 
 Files = Mapping[str, tuple[bytes, int]]
@@ -49,8 +51,13 @@ class HelperSpec:
     pki_fingerprint: str
 
     def digest(self) -> str:
-        """Equal specs have equal digests. The token goes in only as part of a hash."""
-        text = json.dumps(asdict(self), default=str, sort_keys=True)
+        """Equal wanted containers have equal digests, whichever version of macnet asks.
+
+        The token goes in only as part of a hash.
+        """
+        shapes = (replace(server_shape(self), labels={}), replace(relay_shape(self), labels={}))
+        parts = [asdict(self), *map(asdict, shapes), render_config(self)]
+        text = json.dumps(parts, default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -73,24 +80,46 @@ def client_address(tunnel_subnet: IPNetwork) -> IPAddress:
     return IPAddress(tunnel_subnet.first + 2, tunnel_subnet.version)
 
 
-def server_spec(spec: HelperSpec) -> ContainerSpec:
+def client_address6(tunnel_subnet: IPNetwork) -> IPAddress:
+    """The client's IPv6 address in the tunnel."""
+    return IPAddress(tunnel_subnet6(tunnel_subnet).first + 2, 6)
+
+
+def tunnel_subnet6(tunnel_subnet: IPNetwork) -> IPNetwork:
+    """The tunnel's IPv6 prefix: unique local (RFC 4193), told apart by the IPv4 subnet."""
+    subnet_id = tunnel_subnet.first & 0xFFFF_FFFF
+    high, low = subnet_id >> 16, subnet_id & 0xFFFF
+    return IPNetwork(f"fd6d:6163:{high:x}:{low:x}::/64")
+
+
+def server_container(spec: HelperSpec) -> ContainerSpec:
+    """The server as it is created."""
+    return replace(server_shape(spec), labels=_labels(spec, SERVER))
+
+
+def relay_container(spec: HelperSpec) -> ContainerSpec:
+    """The relay as it is created."""
+    return replace(relay_shape(spec), labels=_labels(spec, RELAY))
+
+
+def server_shape(spec: HelperSpec) -> ContainerSpec:
     """A namespace of its own, NET_ADMIN and the tun device; one port on 127.0.0.1."""
     return ContainerSpec(
         name=container_name(spec.name, SERVER),
         image=spec.image,
-        labels=_labels(spec, SERVER),
+        labels={},
         environment={"MACNET_SERVER": spec.token},
         command=["sh", f"{_SCRIPTS}/server.sh"],
         cap_add=["NET_ADMIN"],
         network=spec.network,
         devices=["/dev/net/tun:/dev/net/tun:rwm"],
-        sysctls={"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.disable_ipv6": "0"},
+        sysctls={"net.ipv4.ip_forward": "1", **IPV6_SYSCTLS},
         publish={SERVER_PORT: ("127.0.0.1", spec.port)},
         health=["sh", f"{_SCRIPTS}/server-health.sh"],
     )
 
 
-def relay_spec(spec: HelperSpec) -> ContainerSpec:
+def relay_shape(spec: HelperSpec) -> ContainerSpec:
     """The engine's namespaces of network and processes, and what pasta needs to sandbox itself.
 
     pasta calls pivot_root, which Docker's default seccomp profile refuses; it then applies a
@@ -102,7 +131,7 @@ def relay_spec(spec: HelperSpec) -> ContainerSpec:
     return ContainerSpec(
         name=container_name(spec.name, RELAY),
         image=spec.image,
-        labels=_labels(spec, RELAY),
+        labels={},
         environment={
             "MACNET_SERVER": spec.token,
             "MACNET_RELAY_ADDRESS": str(address),
@@ -123,16 +152,24 @@ def _labels(spec: HelperSpec, role: str) -> Mapping[str, str]:
     return {LABEL_ROLE: role, LABEL_NAME: spec.name, LABEL_SPEC: spec.digest()}
 
 
-def server_files(spec: HelperSpec, pki: Pki, routes: HelperRoutes) -> Files:
-    """All files below /etc/macnet, for ``put_files`` into "/etc". Keys are 0600."""
-    config = render(
+def render_config(spec: HelperSpec) -> str:
+    """OpenVPN's configuration of the server."""
+    return render(
         "server/openvpn.conf.j2",
         tunnel_subnet=spec.tunnel_subnet,
         tun_mtu=spec.tun_mtu,
         comp_lzo=str(spec.comp_lzo),
     )
+
+
+def server_files(spec: HelperSpec, pki: Pki, routes: HelperRoutes) -> Files:
+    """All files below /etc/macnet, for ``put_files`` into "/etc". Keys are 0600."""
+    prefix = tunnel_subnet6(spec.tunnel_subnet)
+    server6, client6 = IPAddress(prefix.first + 1, 6), client_address6(spec.tunnel_subnet)
     fixed = {
-        "openvpn.conf": (config, 0o644),
+        "openvpn.conf": (render_config(spec), 0o644),
+        # Apart, since a kernel without IPv6 must not read it (server.sh).
+        "ipv6.conf": (f"ifconfig-ipv6 {server6}/64 {client6}\n", 0o644),
         "ca.crt": (pki.ca_cert, 0o644),
         "server.crt": (pki.server_cert, 0o644),
         "server.key": (pki.server_key, 0o600),
@@ -162,11 +199,12 @@ def render_subnets(routes: HelperRoutes) -> str:
 
 
 def render_client(tunnel_subnet: IPNetwork, routes: HelperRoutes) -> str:
-    """The client's fixed address and the pushed routes (OpenVPN's client-config-dir)."""
+    """The client's fixed addresses and the pushed routes (OpenVPN's client-config-dir)."""
     address = client_address(tunnel_subnet)
     return "".join(
         (
             f"ifconfig-push {address} {tunnel_subnet.netmask}\n",
+            f"ifconfig-ipv6-push {client_address6(tunnel_subnet)}/64\n",
             *(f'push "{route_directive(net)}"\n' for net in _sorted(routes.pushed)),
         )
     )

@@ -1,6 +1,7 @@
 """The tunnel between this machine and the engine: what is wanted, and making it so.
 
-`facts` looks, `plan` decides (pure), `tunnel` acts, `results` is what commands show.
+`facts` looks, `plan` decides (pure), `apply` acts, `status` reports, `results` is what commands
+show, and `tunnel` is the front of it all.
 """
 
 from macnet.tunnel.facts import Facts, Surroundings
@@ -8,24 +9,30 @@ from macnet.tunnel.plan import Action, Plan, plan_tunnel
 from macnet.tunnel.results import (
     ClientReport,
     DownResult,
+    EngineReport,
     HelperReport,
     RouteChanges,
+    Setting,
     SetupResult,
     Status,
 )
+from macnet.tunnel.status import report_status
 from macnet.tunnel.tunnel import Tunnel
 
 __all__ = [
     "Action",
     "ClientReport",
     "DownResult",
+    "EngineReport",
     "Facts",
     "HelperReport",
     "Plan",
     "RouteChanges",
+    "Setting",
     "SetupResult",
     "Status",
     "Surroundings",
     "Tunnel",
     "plan_tunnel",
+    "report_status",
 ]

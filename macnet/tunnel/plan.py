@@ -17,8 +17,8 @@ from macnet.config import (
 )
 from macnet.engine import Container
 from macnet.errors import PortTaken, SubnetConflict
-from macnet.helper.spec import LABEL_SPEC, SERVER_PORT, HelperSpec, client_address
-from macnet.models import Interface, PortOwner, Route
+from macnet.helper.spec import LABEL_SPEC, SERVER_PORT, HelperSpec, client_address, tunnel_subnet6
+from macnet.models import Interface, Network, PortOwner, Route
 from macnet.networks import (
     Selected,
     find_free_subnet,
@@ -78,18 +78,9 @@ def plan_tunnel(
     config: Config, facts: Facts, port_owner: PortLookup, *, renew_keys: bool = False
 ) -> Plan:
     """Decide. Raises `PortTaken` or `SubnetConflict` where a value was asked for and collides."""
-    docker = [s.cidr for network in facts.networks for s in network.subnets]
-    tunnel_subnet, relay_subnet = _choose_subnets(config, facts, docker)
-    own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
-    selected = select_networks(
-        facts.networks,
-        include=config.networks,
-        exclude=config.exclude,
-        reserved=(
-            (tunnel_subnet, "the tunnel's own subnet"),
-            (relay_subnet, "the relay's link"),
-            *host_ranges(facts.interfaces, facts.routes, own, bridges_here(facts)),
-        ),
+    tunnel_subnet, relay_subnet = _choose_subnets(config, facts)
+    selected = select(
+        config, facts.networks, facts.interfaces, facts.routes, tunnel_subnet, relay_subnet
     )
     subnets = routed_subnets(selected)
     port, port_note = _choose_port(config, facts, port_owner)
@@ -131,6 +122,30 @@ def plan_tunnel(
             or not facts.client_current
         ),
         warnings=tuple(filter(None, (port_note, *_left_out(selected), _classic(facts)))),
+    )
+
+
+def select(
+    config: Config,
+    networks: tuple[Network, ...],
+    interfaces: tuple[Interface, ...],
+    routes: tuple[Route, ...],
+    tunnel_subnet: IPNetwork,
+    relay_subnet: IPNetwork,
+) -> tuple[Selected, ...]:
+    """Which networks are routed, beside what this host and the tunnel use themselves."""
+    own = own_interface(interfaces, tunnel_subnet)
+    here = bridges_here(networks, interfaces)
+    return select_networks(
+        networks,
+        include=config.networks,
+        exclude=config.exclude,
+        reserved=(
+            (tunnel_subnet, "the tunnel's own subnet"),
+            (tunnel_subnet6(tunnel_subnet), "the tunnel's own IPv6 prefix"),
+            (relay_subnet, "the relay's link"),
+            *host_ranges(interfaces, routes, own, here),
+        ),
     )
 
 
@@ -190,26 +205,24 @@ def describe_owner(owner: PortOwner) -> str:
     return f"{owner.name or 'a program'} (pid {owner.pid})"
 
 
-def _choose_subnets(
-    config: Config, facts: Facts, docker: list[IPNetwork]
-) -> tuple[IPNetwork, IPNetwork]:
+def _choose_subnets(config: Config, facts: Facts) -> tuple[IPNetwork, IPNetwork]:
     """The tunnel's subnet and the relay's link, moved away from whatever else is in use."""
     own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
-    host = [net for net, _ in host_ranges(facts.interfaces, facts.routes, own, ())]
-    taken = [*docker, *host]
-    if config.tunnel_subnet is not None:
-        for net, owner in (
-            *((net, f"the Docker subnet {net}") for net in docker),
-            *host_ranges(facts.interfaces, facts.routes, own, ()),
-        ):
-            if overlap(config.tunnel_subnet, net):
-                raise SubnetConflict(
-                    f"the tunnel subnet {config.tunnel_subnet} overlaps {owner}",
-                    hint="give a free one with --tunnel-subnet, or leave it out",
-                )
-        tunnel = config.tunnel_subnet
-    else:
+    docker = [
+        (subnet.cidr, f"Docker's network {network.name} ({subnet.cidr})")
+        for network in facts.networks
+        for subnet in network.subnets
+    ]
+    used = [*docker, *host_ranges(facts.interfaces, facts.routes, own, ())]
+    taken = [net for net, _ in used]
+    tunnel = config.tunnel_subnet
+    if tunnel is None:
         tunnel = _free(facts.state.tunnel_subnet or DEFAULT_TUNNEL_SUBNET, taken, "tunnel")
+    elif (owner := next((who for net, who in used if overlap(tunnel, net)), None)) is not None:
+        raise SubnetConflict(
+            f"the tunnel subnet {tunnel} overlaps {owner}",
+            hint="give a free one with --tunnel-subnet, or leave it out",
+        )
     relay = _free(facts.state.relay_subnet or DEFAULT_RELAY_SUBNET, [*taken, tunnel], "relay")
     return tunnel, relay
 
@@ -235,12 +248,12 @@ def own_interface(interfaces: Iterable[Interface], tunnel: IPNetwork | None) -> 
     )
 
 
-def bridges_here(facts: Facts) -> tuple[str, ...]:
+def bridges_here(networks: Iterable[Network], interfaces: Iterable[Interface]) -> tuple[str, ...]:
     """Interfaces of this host that are the engine's own bridges: they hold a gateway address."""
     gateways: set[IPAddress] = {
-        s.gateway for network in facts.networks for s in network.subnets if s.gateway is not None
+        s.gateway for network in networks for s in network.subnets if s.gateway is not None
     }
-    return tuple(i.name for i in facts.interfaces if any(net.ip in gateways for net in i.addresses))
+    return tuple(i.name for i in interfaces if any(net.ip in gateways for net in i.addresses))
 
 
 def host_ranges(

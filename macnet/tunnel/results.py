@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from macnet.networks import Selected
 
@@ -74,30 +74,46 @@ class ClientReport:
     version: str | None
     state: str
     detail: str
-    address: str | None
+    address: IPAddress | None
     interface: str | None
 
 
 @dataclass(frozen=True, slots=True)
+class EngineReport:
+    """The engine: where it is, what decided that, and why it is not there if it isn't."""
+
+    url: str
+    source: str
+    version: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting with the place that it comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """The tunnel as it is now. ``engine_error`` tells why the engine's part is missing."""
+    """The tunnel as it is now. It is ``up`` when traffic can pass to every routed subnet."""
 
     name: str
     up: bool
-    engine_url: str
-    engine_source: str
-    engine_version: str | None
-    engine_error: str | None
+    engine: EngineReport
     helpers: tuple[HelperReport, ...]
     client: ClientReport
     port: int | None
     tunnel_subnet: IPNetwork | None
-    profile: str
+    profile: str | None
     subnets: tuple[IPNetwork, ...]
     missing_routes: tuple[IPNetwork, ...]
     certificates_expire: datetime | None
     warnings: tuple[str, ...]
-    settings: tuple[tuple[str, str, str], ...]
+    settings: tuple[Setting, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
-
-from netaddr import IPAddress
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from macnet import probe
 from macnet.clients.base import Client
-from macnet.config import ClientChoice, Config
+from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
 from macnet.engine import Engine
-from macnet.errors import NotSetUp, PortTaken, TunnelTimeout
-from macnet.helper import LABEL_NAME, Helper, HelperSpec, ensure_image
+from macnet.errors import NotSetUp
+from macnet.helper import LABEL_NAME, Helper
 from macnet.helper.image import remove_images
-from macnet.helper.spec import HelperRoutes
-from macnet.networks import gateway_of
+from macnet.helper.spec import container_name
+from macnet.networks import Selected
 from macnet.paths import TunnelPaths
-from macnet.pki import Pki, ensure_pki
-from macnet.profile import Profile, render_profile
 from macnet.progress import Progress, stage
-from macnet.state import TunnelState, lock, remove_tunnel_files, save_state, write_private
-from macnet.tunnel.facts import Facts, Surroundings, gather_facts
-from macnet.tunnel.plan import OWN_NETWORK, Plan, bridges_here, own_interface, plan_tunnel
+from macnet.state import load_state, lock, read_private, remove_tunnel_files, write_private
+from macnet.tunnel.apply import Apply, apply_plan, connect_client
+from macnet.tunnel.facts import Facts, Surroundings, gather_facts, list_networks
+from macnet.tunnel.plan import Plan, bridges_here, own_interface, plan_tunnel, select
 from macnet.tunnel.results import DownResult, SetupResult
 
-#: Seconds for the client to connect, and then for the first answer through the tunnel.
-CONNECT_TIMEOUT_S = 30.0
-TRAFFIC_TIMEOUT_S = 20.0
-#: How many other ports are tried where the engine cannot publish the planned one.
-PORT_TRIES = 5
 #: Seconds to wait for a container that might answer without a tunnel.
 _DIRECT_PING_S = 0.5
 
@@ -91,6 +80,45 @@ class Tunnel:
         """What setup would do."""
         return plan_tunnel(self.config, self.facts(), self.around.port_owner, renew_keys=renew_keys)
 
+    def networks(self) -> tuple[Selected, ...]:
+        """Every network with the verdict on it; asks the engine for listings only."""
+        state = load_state(self.paths.state, self.progress)
+        return select(
+            self.config,
+            list_networks(self.engine),
+            self.around.interfaces(),
+            self.around.routes(),
+            self.config.tunnel_subnet or state.tunnel_subnet or DEFAULT_TUNNEL_SUBNET,
+            state.relay_subnet or DEFAULT_RELAY_SUBNET,
+        )
+
+    def profile_text(self) -> str:
+        """The stored profile. Raises `NotSetUp` where there is none."""
+        data = read_private(self.paths.profile)
+        if data is None:
+            raise NotSetUp("there is no profile yet", hint="`macnet setup` makes one")
+        return data.decode(errors="replace")
+
+    def export_profile(self, target: Path) -> bool:
+        """Write the profile to ``target`` with mode 0600; False if it had these bytes."""
+        return write_private(target, self.profile_text().encode())
+
+    def logs(self, source: str, *, tail: int, follow: bool) -> Iterator[str]:
+        """The last lines of the server, the relay or the client, each without its newline."""
+        if source == "client":
+            data = read_private(self.paths.client_log)
+            if data is None:
+                raise NotSetUp(
+                    "the openvpn client has written no log yet",
+                    hint="`macnet connect` starts it; other clients keep their own logs",
+                )
+            yield from data.decode(errors="replace").splitlines()[-tail:]
+            return
+        name = container_name(self.config.name, source)
+        if self.engine.find_container(name) is None:
+            raise NotSetUp(f"there is no container {name}", hint="`macnet setup` makes it")
+        yield from self.engine.logs(name, tail=tail, follow=follow)
+
     def setup(self, *, force: bool = False) -> SetupResult:
         """Make the tunnel what it should be and wait until it carries traffic.
 
@@ -126,7 +154,7 @@ class Tunnel:
         """Why no tunnel is needed: containers of this engine answer without one."""
         if own_interface(facts.interfaces, plan.tunnel_subnet) is not None:
             return None
-        if bridges := bridges_here(facts):
+        if bridges := bridges_here(facts.networks, facts.interfaces):
             return f"the engine's bridges are on this host ({', '.join(bridges)})"
         known = [
             address
@@ -141,128 +169,24 @@ class Tunnel:
         return f"{found} answers without a tunnel" if found is not None else None
 
     def _apply(self, facts: Facts, plan: Plan, *, renew_keys: bool = False) -> SetupResult:
-        manual = self.config.client is ClientChoice.NONE
         self.client.require()
-        changed = False
-        with stage(self.progress, "preparing keys") as step:
-            pki, step.changed = ensure_pki(
-                self.paths.pki,
-                self.config.name,
-                now=datetime.now(UTC),
-                renew=renew_keys,
+        done = apply_plan(
+            plan,
+            facts.state,
+            Apply(
+                config=self.config,
+                paths=self.paths,
+                engine=self.engine,
+                client=self.client,
+                around=self.around,
                 progress=self.progress,
-            )
-            state = replace(
-                facts.state,
-                port=plan.port,
-                tunnel_subnet=plan.tunnel_subnet,
-                relay_subnet=plan.relay_subnet,
-                token=facts.state.token or secrets.token_hex(16),
-                options=self._options,
-            )
-            save_state(self.paths.state, state)
-            changed |= step.changed
-        with stage(self.progress, "building the helper image") as step:
-            _, step.changed = ensure_image(self.engine, self.config.base_image, self.progress)
-            changed |= step.changed
-        with stage(self.progress, "starting the server") as step:
-            state, step.changed = self._start_server(plan, state, pki)
-            changed |= step.changed
-        with stage(self.progress, "starting the relay") as step:
-            step.changed = self.helper.ensure_relay(self._spec(plan, state, pki))
-            changed |= step.changed
-        with stage(self.progress, "writing the profile") as step:
-            step.changed = self._write_profile(plan, state, pki)
-            changed |= step.changed
-        if manual:
-            self.client.connect(self.progress, timeout_s=CONNECT_TIMEOUT_S)
-            return self._result(facts, plan, state=state, changed=changed)
-        with stage(self.progress, f"connecting {self.client.name}") as step:
-            step.changed = self._connect()
-            changed |= step.changed
-        with stage(self.progress, "waiting for traffic"):
-            verified = self._wait_for_traffic(plan)
-        return self._result(facts, plan, state=state, changed=changed, verified=verified)
-
-    def _spec(self, plan: Plan, state: TunnelState, pki: Pki) -> HelperSpec:
-        return HelperSpec(
-            name=self.config.name,
-            image=plan.image_tag,
-            port=state.port or plan.port,
-            tunnel_subnet=plan.tunnel_subnet,
-            relay_subnet=plan.relay_subnet,
-            tun_mtu=self.config.tun_mtu,
-            comp_lzo=self.config.comp_lzo,
-            token=state.token or "",
-            network=plan.server_network,
-            pki_fingerprint=pki.fingerprint,
+            ),
+            options=self._options,
+            renew_keys=renew_keys,
         )
-
-    def _start_server(self, plan: Plan, state: TunnelState, pki: Pki) -> tuple[TunnelState, bool]:
-        """Start it, on the next port where the engine cannot publish an automatic one.
-
-        A port may be free on this machine and still be refused by the engine.
-        """
-        if plan.server_network == OWN_NETWORK:
-            self.engine.ensure_network(OWN_NETWORK, {LABEL_NAME: self.config.name})
-        routes = HelperRoutes(subnets=plan.subnets)
-        for attempt in range(PORT_TRIES + 1):
-            spec = self._spec(plan, state, pki)
-            try:
-                changed = self.helper.ensure_server(spec, pki, routes)
-            except PortTaken:
-                if self.config.port is not None or attempt == PORT_TRIES:
-                    raise
-                self.progress.warn(f"the engine cannot publish port {spec.port}; trying another")
-                state = replace(state, port=self._next_port(spec.port))
-                save_state(self.paths.state, state)
-                continue
-            if not changed:
-                changed = self.helper.apply_routes(spec, routes)
-            return state, changed
-        raise AssertionError("the loop ends by return or raise")
-
-    def _next_port(self, port: int) -> int:
-        return next(p for p in range(port + 1, 65536) if self.around.port_owner(p) is None)
-
-    def _write_profile(self, plan: Plan, state: TunnelState, pki: Pki) -> bool:
-        profile = Profile(
-            port=state.port or plan.port,
-            routes=plan.subnets,
-            comp_lzo=self.config.comp_lzo,
-            tun_mtu=self.config.tun_mtu,
-            pki=pki,
+        return self._result(
+            facts, plan, changed=done.changed, port=done.port, verified=done.verified
         )
-        return write_private(self.paths.profile, render_profile(profile).encode())
-
-    def _connect(self) -> bool:
-        installed = self.client.install(self.paths.profile, self.progress)
-        if not self.client.is_current(self.paths.profile):
-            if self.client.status().state == "connected":
-                self.client.reconnect(self.progress, timeout_s=CONNECT_TIMEOUT_S)
-                return True
-        return self.client.connect(self.progress, timeout_s=CONNECT_TIMEOUT_S) or installed
-
-    def _wait_for_traffic(self, plan: Plan) -> str | None:
-        """Ping the routed bridges until one answers; None where there is none to ping.
-
-        Raises `TunnelTimeout`.
-        """
-        targets = _landmarks(plan)
-        if not targets:
-            return None
-        deadline = time.monotonic() + TRAFFIC_TIMEOUT_S
-        while True:
-            for answer in probe.ping_all(targets, timeout_s=1.0):
-                if answer.ok:
-                    return str(answer.address)
-            if time.monotonic() > deadline:
-                raise TunnelTimeout(
-                    f"the client is connected, but {targets[0]} does not answer "
-                    f"within {TRAFFIC_TIMEOUT_S:g} s",
-                    hint="`macnet check` finds the broken hop",
-                )
-            time.sleep(0.1)
 
     def _result(
         self,
@@ -270,13 +194,13 @@ class Tunnel:
         plan: Plan,
         *,
         changed: bool,
-        state: TunnelState | None = None,
+        port: int | None = None,
         verified: str | None = None,
         already_reachable: str | None = None,
     ) -> SetupResult:
         return SetupResult(
             changed=changed,
-            port=(state or facts.state).port or plan.port,
+            port=port or plan.port,
             tunnel_subnet=plan.tunnel_subnet,
             client=self.client.name,
             client_reason=self.client_reason,
@@ -291,11 +215,10 @@ class Tunnel:
     def connect(self) -> bool:
         """Connect the client with the stored profile; False if it was connected already."""
         with lock(self.paths.lock):
-            if not self.paths.profile.exists():
-                raise NotSetUp("there is no profile yet", hint="`macnet setup` makes one")
+            self.profile_text()
             self.client.require()
             with stage(self.progress, f"connecting {self.client.name}") as step:
-                step.changed = self._connect()
+                step.changed = connect_client(self.client, self.paths, self.progress)
             return step.changed
 
     def disconnect(self) -> bool:
@@ -326,14 +249,3 @@ class Tunnel:
             images=images,
             files=tuple(map(str, files)),
         )
-
-
-def _landmarks(plan: Plan) -> list[IPAddress]:
-    """Addresses that always answer while their network exists: the bridges' own."""
-    found: Iterable[IPAddress] = (
-        gateway_of(subnet)
-        for item in plan.networks
-        for subnet in item.subnets
-        if subnet.cidr.version == 4
-    )
-    return list(found)[:20]

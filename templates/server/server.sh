@@ -54,12 +54,15 @@ ip rule add iif macnet0 lookup 100
 ip route replace unreachable default metric 9999 table 100
 
 # Neighbour discovery must reach this namespace even from relay0. No IPv6 in this kernel is fine.
+ipv6=
 if rules ipv6-icmp "-I INPUT 1 -i relay0 -p ipv6-icmp -j ACCEPT" |
     "ip6tables-$backend-restore" 2>/dev/null; then
     ip -6 rule add iif macnet0 lookup 100
     ip -6 route replace unreachable default metric 9999 table 100
     echo yes >/run/macnet/ipv6
+    ipv6='--config /etc/macnet/ipv6.conf'
 fi
 
 sh /usr/local/lib/macnet/subnets.sh
-exec openvpn --config /etc/macnet/openvpn.conf
+# shellcheck disable=SC2086 # two words or none
+exec openvpn --config /etc/macnet/openvpn.conf $ipv6

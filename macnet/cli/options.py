@@ -1,0 +1,97 @@
+"""The options that several commands share. Values are judged by `macnet.config`, once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from macnet.cli.output import Output
+
+
+def _json(context: typer.Context, wanted: bool) -> bool:
+    # Remembered before the command runs: an error about another option is JSON too.
+    context.find_root().ensure_object(Output).json |= wanted
+    return wanted
+
+
+def _verbose(context: typer.Context, wanted: bool) -> bool:
+    context.find_root().ensure_object(Output).verbose |= wanted
+    return wanted
+
+
+def _complete_context(incomplete: str) -> list[str]:
+    import os  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from macnet.contexts import list_contexts  # noqa: PLC0415
+
+    return [n for n in list_contexts(os.environ, Path.home()) if n.startswith(incomplete)]
+
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", callback=_json, is_eager=True, help="Print one JSON object."),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", callback=_verbose, is_eager=True, help="Tell more."),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        metavar="NAME",
+        autocompletion=_complete_context,
+        help="Docker context of the engine.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        metavar="PORT",
+        help="TCP port on 127.0.0.1 for the tunnel (13194, or the next free one).",
+    ),
+]
+TunnelSubnet = Annotated[
+    str | None,
+    typer.Option(
+        "--tunnel-subnet",
+        metavar="CIDR",
+        help="The tunnel's own addresses (192.168.255.0/24, or a free one).",
+    ),
+]
+TunMtu = Annotated[
+    int | None,
+    typer.Option("--tun-mtu", metavar="BYTES", help="MTU of the tunnel (16000)."),
+]
+CompLzo = Annotated[
+    Literal["no", "yes", "adaptive", "off"] | None,
+    typer.Option(
+        "--comp-lzo",
+        help="The comp-lzo line on both ends; off leaves it out (no).",
+    ),
+]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--network",
+        metavar="GLOB",
+        help="Route only networks of this name; may be repeated (all).",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="GLOB", help="Leave networks of this name out; may be repeated."
+    ),
+]
+BaseImage = Annotated[
+    str | None,
+    typer.Option("--base-image", metavar="IMAGE", help="Image to build the helper from."),
+]
+Client = Annotated[
+    Literal["auto", "tunnelblick", "openvpn", "none"] | None,
+    typer.Option("--client", help="VPN client; none leaves the profile to you (auto)."),
+]

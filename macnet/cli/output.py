@@ -1,0 +1,203 @@
+"""The only module that prints. Results go to stdout, progress and errors to stderr.
+
+With ``--json`` stdout carries one object, whether the command succeeds or fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TextIO
+
+from macnet.errors import MacnetError
+
+if TYPE_CHECKING:
+    from rich.status import Status
+    from rich.table import Table
+
+#: The version of the JSON objects; raised when a field goes or changes its meaning.
+JSON_VERSION = 1
+#: Width for tables that are not on a terminal: nothing is cut for a pipe or a file.
+_PIPE_WIDTH = 200
+
+
+class Output:
+    """Prints for one run of the command line; it also is the domain's `Progress`."""
+
+    def __init__(self) -> None:
+        """Plain output until an option says otherwise."""
+        self.json = False
+        self.verbose = False
+        self._stage: str | None = None
+        self._began = 0.0
+        self._spinner: Status | None = None
+
+    def result(self, kind: str, value: object, shown: Iterable[str | Table]) -> None:
+        """Print a command's result: ``value`` as JSON, or what a view made of it."""
+        if self.json:
+            self._print_json({"version": JSON_VERSION, "kind": kind, kind: to_plain(value)})
+            return
+        for item in shown:
+            self.line(item) if isinstance(item, str) else self._table(item)
+
+    def live(self, shown: str | None) -> None:
+        """Print one line of a result that is still growing; with ``--json`` it waits."""
+        if shown is not None and not self.json:
+            self.line(shown)
+
+    def line(self, text: str) -> None:
+        """Print one line to stdout, without control characters that others may have put in."""
+        sys.stdout.write(printable(text) + "\n")
+        sys.stdout.flush()
+
+    def error(self, error: MacnetError) -> None:
+        """Print an error with its detail and hint."""
+        if self.json:
+            self._print_json(
+                {
+                    "version": JSON_VERSION,
+                    "kind": "error",
+                    "error": {
+                        "code": error.code,
+                        "exit_code": error.exit_code,
+                        "message": str(error),
+                        "hint": error.hint,
+                        "detail": error.detail,
+                    },
+                }
+            )
+            return
+        for line in (error.detail or "").splitlines():
+            self._note(f"  | {line}")
+        self._note(f"{_colored('error:', '31;1')} {error}")
+        if error.hint:
+            self._note(f"{_colored('hint:', '36;1')} {error.hint}")
+
+    def interrupted(self) -> None:
+        """Tell that Ctrl-C ended the command, and where."""
+        where = f" while {self._stage}" if self._stage else ""
+        if self.json:
+            message = f"interrupted{where}"
+            error = {"code": "interrupted", "exit_code": 130, "message": message, "hint": None}
+            self._print_json({"version": JSON_VERSION, "kind": "error", "error": error})
+            return
+        self._note(f"{_colored('interrupted', '31;1')}{where}")
+        self._note(f"{_colored('hint:', '36;1')} the same command takes up where this one ended")
+
+    # What follows is `macnet.progress.Progress`.
+
+    def start(self, stage: str) -> None:
+        """A stage begins."""
+        self._stage, self._began = stage, time.monotonic()
+        if self._quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console  # noqa: PLC0415
+        from rich.status import Status  # noqa: PLC0415
+
+        self._spinner = Status(stage, console=Console(stderr=True), spinner="line")
+        self._spinner.start()
+
+    def detail(self, text: str) -> None:
+        """A line about the running stage: kept on screen with ``-v``, else shown in passing."""
+        if self.verbose:
+            self._note(f"  | {text}")
+        elif self._spinner is not None:
+            from rich.markup import escape  # noqa: PLC0415
+
+            passing = f"{self._stage}: {printable(text)}"
+            self._spinner.update(escape(passing[: max(20, _width(sys.stderr) - 4)]))
+
+    def done(self, stage: str, *, changed: bool) -> None:
+        """The stage has ended well."""
+        self._stop_spinner()
+        self._stage = None
+        if not self._quiet and (changed or self.verbose):
+            took = f" ({time.monotonic() - self._began:.1f} s)"
+            self._note(f"{_mark('✓', 'ok', '32')} {stage}{took if changed else ': as it was'}")
+
+    def failed(self, stage: str) -> None:
+        """The stage has failed; the error follows."""
+        self._stop_spinner()
+        if not self._quiet:
+            self._note(f"{_mark('✗', 'failed', '31')} {stage}")
+
+    def warn(self, text: str) -> None:
+        """Something to know that stops nothing."""
+        if not self._quiet:
+            self._note(f"{_colored('warning:', '33;1')} {text}")
+
+    @property
+    def _quiet(self) -> bool:
+        return self.json and not self.verbose
+
+    def _stop_spinner(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+    def _note(self, text: str) -> None:
+        spinner, self._spinner = self._spinner, None
+        if spinner is not None:
+            spinner.stop()
+        sys.stderr.write(printable(text, keep="\x1b") + "\n")
+        sys.stderr.flush()
+        if spinner is not None:
+            spinner.start()
+            self._spinner = spinner
+
+    def _table(self, table: Table) -> None:
+        from rich.console import Console  # noqa: PLC0415
+
+        width = None if sys.stdout.isatty() else _PIPE_WIDTH
+        Console(file=sys.stdout, width=width, highlight=False, markup=False).print(table)
+
+    def _print_json(self, value: Mapping[str, object]) -> None:
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+        sys.stdout.flush()
+
+
+def to_plain(value: object) -> Any:
+    """Make plain JSON values of frozen results: addresses and times become strings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Replace control characters: a network's name must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
+
+
+def _width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 80
+
+
+def _colored(text: str, code: str) -> str:
+    # https://no-color.org: any non-empty value switches colour off.
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _mark(sign: str, plain: str, code: str) -> str:
+    encoding = (sys.stderr.encoding or "").lower().replace("-", "")
+    return _colored(sign if encoding == "utf8" else plain, code)

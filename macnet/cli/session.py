@@ -1,0 +1,115 @@
+"""Builds what a command works with from its options: configuration, engine, client, tunnel."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import typer
+
+from macnet import host
+from macnet.cli.output import Output
+from macnet.clients import get_client
+from macnet.config import Config, explain, load_config, plain_options
+from macnet.contexts import EngineAddress, resolve_engine
+from macnet.engine import Engine, connect_engine
+from macnet.errors import EngineError
+from macnet.paths import Paths
+from macnet.runner import SystemRunner
+from macnet.state import load_state
+from macnet.tunnel import Setting, Status, Surroundings, Tunnel, report_status
+
+DEFAULT_TUNNEL = "macnet"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of one command."""
+
+    output: Output
+    config: Config
+    tunnel: Tunnel
+    settings: tuple[Setting, ...]
+
+    def address(self) -> EngineAddress:
+        """Where the engine is. Raises `macnet.errors.MacnetError`."""
+        return engine_address(self.config)
+
+    def status(self) -> Status:
+        """The state of everything, also while the engine is away."""
+        engine, error, url, source = None, None, "", ""
+        try:
+            address = self.address()
+            url, source = address.url, address.source
+            engine = self.tunnel.engine
+        except EngineError as caught:
+            error = caught
+        tunnel = self.tunnel
+        return report_status(
+            engine=engine,
+            engine_error=error,
+            engine_url=url,
+            engine_source=source,
+            config=self.config,
+            paths=tunnel.paths,
+            client=tunnel.client,
+            client_reason=tunnel.client_reason,
+            around=tunnel.around,
+            progress=self.output,
+            settings=self.settings,
+        )
+
+
+def engine_address(config: Config) -> EngineAddress:
+    """Resolve the engine of a configuration."""
+    return resolve_engine(config.context, os.environ, Path.home())
+
+
+def open_session(run: typer.Context, /, **flags: object) -> Session:
+    """Load the configuration with ``flags`` on top and prepare, but touch nothing yet."""
+    output = run.find_root().ensure_object(Output)
+    paths = Paths.default()
+    files = paths.tunnel(DEFAULT_TUNNEL)
+    remembered = load_state(files.state, output).options
+    arguments = (paths.config_file, os.environ, remembered, flags)
+    config = load_config(*arguments)
+    sources = explain(*arguments)
+    runner = SystemRunner()
+    system = host.system()
+    client, why = get_client(
+        config.client,
+        paths=files,
+        runner=runner,
+        system=system,
+        root=host.is_root(),
+        user=getpass.getuser(),
+    )
+
+    def open_engine() -> Engine:
+        return connect_engine(engine_address(config))
+
+    tunnel = Tunnel(
+        config=config,
+        paths=files,
+        open_engine=open_engine,
+        client=client,
+        client_reason=why,
+        around=Surroundings(runner=runner, system=system),
+        progress=output,
+        options={**remembered, **plain_options(flags)},
+    )
+    return Session(output, config, tunnel, tuple(_settings(config, sources)))
+
+
+def _settings(config: Config, sources: dict[str, str]) -> list[Setting]:
+    def words(value: object) -> str:
+        if isinstance(value, tuple):
+            return " ".join(map(str, value))
+        return "" if value is None else str(value)
+
+    return [
+        Setting(item.name, words(getattr(config, item.name)), sources[item.name])
+        for item in fields(config)
+    ]

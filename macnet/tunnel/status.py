@@ -1,0 +1,117 @@
+"""Reports on the tunnel; changes nothing and works while the engine is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from netaddr import IPNetwork
+
+from macnet.clients.base import Client, ClientState, ClientStatus
+from macnet.config import Config
+from macnet.engine import Container, Engine
+from macnet.errors import EngineError, MacnetError
+from macnet.helper import Helper, HelperStatus
+from macnet.helper.spec import RELAY, SERVER, SERVER_PORT, container_name
+from macnet.paths import TunnelPaths
+from macnet.pki import EXPIRY_WARNING, Pki, days_left
+from macnet.profile import parse_profile_routes
+from macnet.progress import Progress
+from macnet.routes import compare_routes
+from macnet.state import load_state, read_private
+from macnet.tunnel.facts import Surroundings, load_pki_or_none
+from macnet.tunnel.results import ClientReport, EngineReport, HelperReport, Setting, Status
+
+
+def report_status(
+    *,
+    engine: Engine | None,
+    engine_error: EngineError | None,
+    engine_url: str,
+    engine_source: str,
+    config: Config,
+    paths: TunnelPaths,
+    client: Client,
+    client_reason: str,
+    around: Surroundings,
+    progress: Progress,
+    settings: Iterable[Setting],
+) -> Status:
+    """Put together what is known. ``engine`` is None where it could not be reached."""
+    helper = Helper(engine, config.name).status() if engine is not None else None
+    state = load_state(paths.state, progress)
+    profile = read_private(paths.profile)
+    subnets = parse_profile_routes(profile.decode(errors="replace")) if profile else ()
+    now = client.status()
+    missing = _missing_routes(subnets, now, around)
+    pki = load_pki_or_none(paths)
+    server = helper.server if helper is not None else None
+    published = server.published.get(SERVER_PORT) if server is not None else None
+    return Status(
+        name=config.name,
+        up=helper is not None
+        and helper.running
+        and now.state is ClientState.CONNECTED
+        and not missing,
+        engine=EngineReport(
+            url=engine_url,
+            source=engine_source,
+            version=engine.info().version if engine is not None else None,
+            error=str(engine_error) if engine_error is not None else None,
+        ),
+        helpers=_helper_reports(config.name, helper),
+        client=ClientReport(
+            name=client.name,
+            reason=client_reason,
+            version=client.version(),
+            state=now.state,
+            detail=now.detail,
+            address=now.address,
+            interface=now.interface,
+        ),
+        port=published[1] if published else state.port,
+        tunnel_subnet=state.tunnel_subnet,
+        profile=str(paths.profile) if profile is not None else None,
+        subnets=subnets,
+        missing_routes=missing,
+        certificates_expire=pki.expires if pki is not None else None,
+        warnings=tuple(_warnings(pki)),
+        settings=tuple(settings),
+    )
+
+
+def _helper_reports(name: str, helper: HelperStatus | None) -> tuple[HelperReport, ...]:
+    if helper is None:
+        return ()
+
+    def report(role: str, found: Container | None) -> HelperReport:
+        return HelperReport(
+            role=role,
+            name=container_name(name, role),
+            state=found.status if found is not None else "missing",
+            health=found.health if found is not None and found.running else None,
+            restarts=found.restarts if found is not None else 0,
+        )
+
+    return (report(SERVER, helper.server), report(RELAY, helper.relay))
+
+
+def _missing_routes(
+    subnets: tuple[IPNetwork, ...], client: ClientStatus, around: Surroundings
+) -> tuple[IPNetwork, ...]:
+    """The profile's subnets that don't go out by the tunnel now."""
+    if client.interface is None:
+        return subnets
+    try:
+        present = compare_routes(subnets, around.routes(), client.interface).present
+    except MacnetError:
+        return subnets
+    return tuple(net for net in subnets if net not in present)
+
+
+def _warnings(pki: Pki | None) -> Iterable[str]:
+    now = datetime.now(UTC)
+    if pki is not None and pki.expires - now < EXPIRY_WARNING:
+        days = days_left(pki, now)
+        when = f"expire in {days} days" if days >= 0 else "have expired"
+        yield f"the certificates {when}: `macnet regenerate --keys` makes new ones"
