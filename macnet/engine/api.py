@@ -6,12 +6,12 @@ The SDK is imported on first use, so that commands which need no engine don't pa
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from macnet.contexts import EngineAddress
+from macnet.engine.archive import first_file, pack
 from macnet.engine.facts import Container, ContainerSpec, EngineInfo, ExecResult, parse_container
 from macnet.engine.translate import translated
 from macnet.errors import EngineError, ImageBuildFailed
@@ -106,7 +106,7 @@ class Engine:
                 devices=list(spec.devices),
                 sysctls=dict(spec.sysctls),
                 port_bindings={port: [binding] for port, binding in spec.publish.items()},
-                restart_policy={"Name": "unless-stopped"},
+                restart_policy={"Name": spec.restart},
                 log_config=LogConfig(
                     type=LogConfig.types.JSON, config={"max-size": "1m", "max-file": "2"}
                 ),
@@ -142,7 +142,7 @@ class Engine:
     def put_files(self, identity: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
         """Write files (name -> content, mode) into a folder of a container, owned by root."""
         with self._translated():
-            if not self._api.put_archive(identity, folder, _tar(files)):
+            if not self._api.put_archive(identity, folder, pack(files)):
                 raise EngineError(f"the engine did not take the files for {folder}")
 
     def read_file(self, identity: str, path: str) -> bytes | None:
@@ -155,9 +155,7 @@ class Engine:
                 data = b"".join(chunks)
             except NotFound:
                 return None
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            member = archive.extractfile(archive.getmembers()[0])
-            return member.read() if member is not None else None
+        return first_file(data)
 
     def execute(self, identity: str, argv: Sequence[str]) -> ExecResult:
         """Run a command in a running container and wait for its end."""
@@ -237,7 +235,7 @@ class Engine:
         log: list[str] = []
         with self._translated():
             stream = self._api.build(
-                fileobj=io.BytesIO(_tar(files)),
+                fileobj=io.BytesIO(pack(files)),
                 custom_context=True,
                 tag=tag,
                 labels=dict(labels),
@@ -285,15 +283,3 @@ def _healthcheck(command: Sequence[str]) -> Mapping[str, Any] | None:
         "timeout": 5 * second,
         "retries": 2,
     }
-
-
-def _tar(files: Mapping[str, tuple[bytes, int]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, (content, mode) in sorted(files.items()):
-            # Fixed owner and time: equal files give equal archives, so builds can be cached.
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            member.mode = mode
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()

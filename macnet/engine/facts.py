@@ -38,6 +38,9 @@ class ContainerSpec:
     #: Container port -> (host address, host port).
     publish: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     health: Sequence[str] = ()
+    #: Not "unless-stopped": after an engine was killed, the next one takes what it finds
+    #: running for stopped by hand (seen on 20.10.24 and 28.5.2).
+    restart: str = "always"
 
 
 @dataclass(frozen=True, slots=True)

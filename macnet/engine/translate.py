@@ -25,6 +25,7 @@ def translated(address: EngineAddress, *, refusable: bool = False) -> Iterator[N
     """
     from docker.errors import APIError, DockerException  # noqa: PLC0415, TID251
     from requests.exceptions import RequestException  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415 (streams raise it bare)
 
     where = f"{address.url} (from {address.source})"
     try:
@@ -39,7 +40,7 @@ def translated(address: EngineAddress, *, refusable: bool = False) -> Iterator[N
         if refusable:
             raise EngineRefused(f"the engine refused: {text}", hint=_REFUSAL_HINT) from error
         raise EngineError(f"the engine answered with an error: {text}") from error
-    except (DockerException, RequestException, OSError) as error:
+    except (DockerException, RequestException, HTTPError, OSError) as error:
         if "Permission denied" in str(error):
             raise EnginePermission(
                 f"this user may not use the engine's socket {where}",

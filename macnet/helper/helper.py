@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from netaddr import IPNetwork
+
 from macnet.engine import Container, ContainerSpec, Engine
 from macnet.errors import EngineRefused, ForeignContainer, HelperFailed
 from macnet.helper.management import ConnectedClient, parse_clients
@@ -21,6 +23,7 @@ from macnet.helper.spec import (
     HelperRoutes,
     HelperSpec,
     container_name,
+    parse_pushed,
     relay_container,
     render_client,
     render_subnets,
@@ -46,6 +49,14 @@ class HelperStatus:
     def running(self) -> bool:
         """Whether both run."""
         return all(part is not None and part.running for part in (self.server, self.relay))
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesApplied:
+    """What was changed on the running server."""
+
+    allowed: bool
+    pushed: bool
 
 
 class Helper:
@@ -139,28 +150,34 @@ class Helper:
             detail="\n".join(lines),
         )
 
-    def apply_routes(self, spec: HelperSpec, routes: HelperRoutes) -> bool:
+    def pushed_routes(self) -> tuple[IPNetwork, ...]:
+        """The routes that the server pushes now; none without a server."""
+        data = self._engine.read_file(container_name(self.name, SERVER), CLIENT_FILE)
+        return parse_pushed(data.decode(errors="replace")) if data is not None else ()
+
+    def apply_routes(self, spec: HelperSpec, routes: HelperRoutes) -> RoutesApplied:
         """Change the allowlist and the pushed routes of the running server.
 
-        True if something changed. Clients learn of new pushed routes when they connect again
-        (`kick_clients`).
+        Clients learn of other pushed routes when they connect again (`kick_clients`).
         """
         name = container_name(self.name, SERVER)
-        wanted = {
-            SUBNETS_FILE: render_subnets(routes).encode(),
-            CLIENT_FILE: render_client(spec.tunnel_subnet, routes).encode(),
-        }
-        if all(self._engine.read_file(name, path) == data for path, data in wanted.items()):
-            return False
-        self._engine.put_files(name, "/etc", route_files(spec.tunnel_subnet, routes))
-        done = self._engine.execute(name, ["sh", f"{_LIB}/subnets.sh"])
-        if done.exit_code != 0:
-            raise HelperFailed(
-                "the server did not take the new subnets",
-                hint="`macnet logs server` shows what it said",
-                detail=done.output,
-            )
-        return True
+        subnets = render_subnets(routes).encode()
+        client = render_client(spec.tunnel_subnet, routes).encode()
+        applied = RoutesApplied(
+            allowed=self._engine.read_file(name, SUBNETS_FILE) != subnets,
+            pushed=self._engine.read_file(name, CLIENT_FILE) != client,
+        )
+        if applied.allowed or applied.pushed:
+            self._engine.put_files(name, "/etc", route_files(spec.tunnel_subnet, routes))
+        if applied.allowed:
+            done = self._engine.execute(name, ["sh", f"{_LIB}/subnets.sh"])
+            if done.exit_code != 0:
+                raise HelperFailed(
+                    "the server did not take the new subnets",
+                    hint="`macnet logs server` shows what it said",
+                    detail=done.output,
+                )
+        return applied
 
     def clients(self) -> tuple[ConnectedClient, ...]:
         """The clients that the server serves now."""

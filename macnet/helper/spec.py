@@ -210,6 +210,20 @@ def render_client(tunnel_subnet: IPNetwork, routes: HelperRoutes) -> str:
     )
 
 
+def parse_pushed(text: str) -> tuple[IPNetwork, ...]:
+    """The routes that a file of `render_client` pushes; other lines are passed over."""
+    found = []
+    for line in text.splitlines():
+        match line.removeprefix("push ").strip('"').split():
+            case ["route", network, netmask]:
+                found.append(IPNetwork(f"{network}/{netmask}"))
+            case ["route-ipv6", prefix]:
+                found.append(IPNetwork(prefix))
+            case _:
+                continue
+    return tuple(found)
+
+
 def route_directive(net: IPNetwork) -> str:
     """``route`` or ``route-ipv6`` as OpenVPN writes them."""
     return (

@@ -29,6 +29,8 @@ from macnet.tunnel.plan import OWN_NETWORK, Plan
 #: Seconds for the client to connect, and then for the first answer through the tunnel.
 CONNECT_TIMEOUT_S = 30.0
 TRAFFIC_TIMEOUT_S = 20.0
+#: Seconds for one ping: short, since during a reconnect the first ones are lost.
+PING_TIMEOUT_S = 0.3
 #: How many other ports are tried where the engine cannot publish the planned one.
 PORT_TRIES = 5
 
@@ -89,13 +91,18 @@ def apply_plan(
     with stage(to.progress, "starting the server") as step:
         spec, step.changed = _start_server(plan, state, pki, helper, to)
         changes.append(step)
+    routes = HelperRoutes(subnets=plan.subnets, pushed=plan.pushed)
+    with stage(to.progress, "setting the server's routes") as step:
+        applied = helper.apply_routes(spec, routes)
+        step.changed = applied.allowed or applied.pushed
+        changes.append(step)
     with stage(to.progress, "starting the relay") as step:
         step.changed = helper.ensure_relay(spec)
         changes.append(step)
     with stage(to.progress, "writing the profile") as step:
         profile = Profile(
             port=spec.port,
-            routes=plan.subnets,
+            routes=plan.profile_routes,
             comp_lzo=to.config.comp_lzo,
             tun_mtu=to.config.tun_mtu,
             pki=pki,
@@ -105,12 +112,17 @@ def apply_plan(
     verified = None
     if to.config.client is ClientChoice.NONE:
         to.client.connect(to.progress, timeout_s=CONNECT_TIMEOUT_S)
+        if applied.pushed:
+            helper.kick_clients()
     else:
         with stage(to.progress, f"connecting {to.client.name}") as step:
             step.changed = connect_client(to.client, to.paths, to.progress)
             changes.append(step)
+            # A connection that has just been made has the new routes already.
+            if applied.pushed and not step.changed:
+                helper.kick_clients()
         with stage(to.progress, "waiting for traffic"):
-            verified = _wait_for_traffic(plan)
+            verified = _wait_for_traffic(plan, to)
     return Applied(any(step.changed for step in changes), spec.port, verified)
 
 
@@ -123,7 +135,7 @@ def _start_server(
     """
     if plan.server_network == OWN_NETWORK:
         to.engine.ensure_network(OWN_NETWORK, {LABEL_NAME: to.config.name})
-    routes = HelperRoutes(subnets=plan.subnets)
+    routes = HelperRoutes(subnets=plan.subnets, pushed=plan.pushed)
     spec = HelperSpec(
         name=to.config.name,
         image=plan.image_tag,
@@ -138,8 +150,7 @@ def _start_server(
     )
     for attempt in range(PORT_TRIES + 1):
         try:
-            changed = helper.ensure_server(spec, pki, routes)
-            break
+            return spec, helper.ensure_server(spec, pki, routes)
         except PortTaken:
             if to.config.port is not None or attempt == PORT_TRIES:
                 raise
@@ -147,7 +158,7 @@ def _start_server(
         to.progress.warn(f"the engine cannot publish port {spec.port}; the tunnel uses {port}")
         spec = replace(spec, port=port)
         save_state(to.paths.state, replace(state, port=port))
-    return spec, changed or helper.apply_routes(spec, routes)
+    raise AssertionError("the loop ends by return or raise")
 
 
 def connect_client(client: Client, paths: TunnelPaths, progress: Progress) -> bool:
@@ -160,26 +171,31 @@ def connect_client(client: Client, paths: TunnelPaths, progress: Progress) -> bo
     return client.connect(progress, timeout_s=CONNECT_TIMEOUT_S) or installed
 
 
-def _wait_for_traffic(plan: Plan) -> str | None:
-    """Ping the routed bridges until one answers; None where there is none to ping.
+def _wait_for_traffic(plan: Plan, to: Apply) -> str | None:
+    """Ping the routed bridges until all answer; None where there is none to ping.
 
-    Raises `TunnelTimeout`.
+    All, since after a change the old routes answer before the new ones are there. Raises
+    `TunnelTimeout` if not one answers, and warns of those that stay silent.
     """
-    targets = _landmarks(plan)
-    if not targets:
-        return None
+    silent = _landmarks(plan)
+    verified: IPAddress | None = None
     deadline = time.monotonic() + TRAFFIC_TIMEOUT_S
-    while True:
-        for answer in probe.ping_all(targets, timeout_s=1.0):
-            if answer.ok:
-                return str(answer.address)
-        if time.monotonic() > deadline:
-            raise TunnelTimeout(
-                f"the client is connected, but {targets[0]} does not answer "
-                f"within {TRAFFIC_TIMEOUT_S:g} s",
-                hint="`macnet check` finds the broken hop",
-            )
-        time.sleep(0.1)
+    while silent:
+        answers = probe.ping_all(silent, timeout_s=PING_TIMEOUT_S, runner=to.around.runner)
+        verified = verified or next((a.address for a in answers if a.ok), None)
+        silent = [answer.address for answer in answers if not answer.ok]
+        if silent and time.monotonic() > deadline:
+            if verified is None:
+                raise TunnelTimeout(
+                    f"the client is connected, but {silent[0]} does not answer "
+                    f"within {TRAFFIC_TIMEOUT_S:g} s",
+                    hint="`macnet check` finds the broken hop",
+                )
+            to.progress.warn(f"no answer from {', '.join(map(str, silent))}: see `macnet check`")
+            break
+        if silent:
+            time.sleep(0.05)
+    return str(verified) if verified is not None else None
 
 
 def _landmarks(plan: Plan) -> list[IPAddress]:

@@ -49,6 +49,7 @@ class Facts:
     state: TunnelState
     pki: Pki | None
     profile: str | None
+    pushed: tuple[IPNetwork, ...]
     client: ClientStatus
     client_current: bool
     interfaces: tuple[Interface, ...]
@@ -95,6 +96,7 @@ def gather_facts(
         state=load_state(paths.state, progress),
         pki=load_pki_or_none(paths),
         profile=None if profile is None else profile.decode(errors="replace"),
+        pushed=helper.pushed_routes(),
         client=client.status(),
         client_current=client.is_current(paths.profile),
         interfaces=around.interfaces(),

@@ -6,36 +6,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPNetwork
 
 from macnet.config import (
     DEFAULT_PORT,
-    DEFAULT_RELAY_SUBNET,
-    DEFAULT_TUNNEL_SUBNET,
     ClientChoice,
     Config,
 )
 from macnet.engine import Container
-from macnet.errors import PortTaken, SubnetConflict
-from macnet.helper.spec import LABEL_SPEC, SERVER_PORT, HelperSpec, client_address, tunnel_subnet6
-from macnet.models import Interface, Network, PortOwner, Route
+from macnet.errors import PortTaken
+from macnet.helper.spec import LABEL_SPEC, SERVER_PORT, HelperSpec
+from macnet.models import PortOwner
 from macnet.networks import (
     Selected,
-    find_free_subnet,
-    overlap,
+    merge_subnets,
     routed_subnets,
-    select_networks,
 )
 from macnet.profile import Profile, render_profile
+from macnet.tunnel.conflicts import CLASSIC_ROUTE, choose_subnets, select
 from macnet.tunnel.facts import Facts
 from macnet.tunnel.results import RouteChanges, diff_routes
 
 #: The network that an engine without the default bridge gets for the server.
 OWN_NETWORK = "macnet"
-#: The route of the classic docker-mac-network profile. It is wider than any Docker subnet, so
-#: macnet's own routes win beside it, and it is no reason to leave a network out.
-CLASSIC_ROUTE = IPNetwork("172.16.0.0/12")
-
 PortLookup = Callable[[int], PortOwner | None]
 
 
@@ -64,6 +57,8 @@ class Plan:
     server: Action
     relay: Action
     profile: Action
+    profile_routes: tuple[IPNetwork, ...]
+    pushed: tuple[IPNetwork, ...]
     connect: bool
     warnings: tuple[str, ...]
 
@@ -75,10 +70,20 @@ class Plan:
 
 
 def plan_tunnel(
-    config: Config, facts: Facts, port_owner: PortLookup, *, renew_keys: bool = False
+    config: Config,
+    facts: Facts,
+    port_owner: PortLookup,
+    *,
+    renew_keys: bool = False,
+    keep_profile: bool = False,
 ) -> Plan:
-    """Decide. Raises `PortTaken` or `SubnetConflict` where a value was asked for and collides."""
-    tunnel_subnet, relay_subnet = _choose_subnets(config, facts)
+    """Decide. Raises `PortTaken` or `SubnetConflict` where a value was asked for and collides.
+
+    The profile is made anew only where it must be, as some clients ask for a password at each
+    import: routes that it lacks are pushed by the server. ``keep_profile`` keeps it even if a
+    route of it went away; the server then refuses what that route still brings.
+    """
+    tunnel_subnet, relay_subnet = choose_subnets(config, facts)
     selected = select(
         config, facts.networks, facts.interfaces, facts.routes, tunnel_subnet, relay_subnet
     )
@@ -99,7 +104,11 @@ def plan_tunnel(
             network=server_network(facts),
             pki_fingerprint=facts.pki.fingerprint,
         )
-    profile = _profile_action(config, facts, port, subnets, keys)
+    profile = _profile_action(config, facts, port, keys)
+    gone = set(facts.profile_routes) - set(subnets)
+    if profile is Action.KEEP and gone and not keep_profile:
+        profile = Action.REPLACE
+    profile_routes = facts.profile_routes if profile is Action.KEEP else subnets
     manual = config.client is ClientChoice.NONE
     return Plan(
         port=port,
@@ -108,13 +117,15 @@ def plan_tunnel(
         server_network=server_network(facts),
         networks=selected,
         subnets=subnets,
-        routes=diff_routes(facts.profile_routes, subnets),
+        routes=diff_routes(merge_subnets((*facts.profile_routes, *facts.pushed)), subnets),
         keys=keys,
         image=Action.KEEP if facts.image_exists else Action.CREATE,
         image_tag=facts.image_tag,
         server=_container_action(facts.helper.server, spec),
         relay=_container_action(facts.helper.relay, spec),
         profile=profile,
+        profile_routes=profile_routes,
+        pushed=tuple(net for net in subnets if net not in profile_routes),
         connect=not manual
         and (
             facts.client.state != "connected"
@@ -122,30 +133,6 @@ def plan_tunnel(
             or not facts.client_current
         ),
         warnings=tuple(filter(None, (port_note, *_left_out(selected), _classic(facts)))),
-    )
-
-
-def select(
-    config: Config,
-    networks: tuple[Network, ...],
-    interfaces: tuple[Interface, ...],
-    routes: tuple[Route, ...],
-    tunnel_subnet: IPNetwork,
-    relay_subnet: IPNetwork,
-) -> tuple[Selected, ...]:
-    """Which networks are routed, beside what this host and the tunnel use themselves."""
-    own = own_interface(interfaces, tunnel_subnet)
-    here = bridges_here(networks, interfaces)
-    return select_networks(
-        networks,
-        include=config.networks,
-        exclude=config.exclude,
-        reserved=(
-            (tunnel_subnet, "the tunnel's own subnet"),
-            (tunnel_subnet6(tunnel_subnet), "the tunnel's own IPv6 prefix"),
-            (relay_subnet, "the relay's link"),
-            *host_ranges(interfaces, routes, own, here),
-        ),
     )
 
 
@@ -162,15 +149,15 @@ def _container_action(found: Container | None, spec: HelperSpec | None) -> Actio
     return Action.KEEP if current else Action.REPLACE
 
 
-def _profile_action(
-    config: Config, facts: Facts, port: int, subnets: tuple[IPNetwork, ...], keys: Action
-) -> Action:
+def _profile_action(config: Config, facts: Facts, port: int, keys: Action) -> Action:
+    """Whether the profile on disk still serves, whatever its routes are."""
     if facts.profile is None:
         return Action.CREATE
     if keys is not Action.KEEP or facts.pki is None:
         return Action.REPLACE
-    wanted = render_profile(Profile(port, subnets, config.comp_lzo, config.tun_mtu, facts.pki))
-    return Action.KEEP if wanted == facts.profile else Action.REPLACE
+    routes = facts.profile_routes
+    same = render_profile(Profile(port, routes, config.comp_lzo, config.tun_mtu, facts.pki))
+    return Action.KEEP if same == facts.profile else Action.REPLACE
 
 
 def _choose_port(config: Config, facts: Facts, port_owner: PortLookup) -> tuple[int, str | None]:
@@ -203,86 +190,6 @@ def describe_owner(owner: PortOwner) -> str:
     if owner.pid is None:
         return "another program"
     return f"{owner.name or 'a program'} (pid {owner.pid})"
-
-
-def _choose_subnets(config: Config, facts: Facts) -> tuple[IPNetwork, IPNetwork]:
-    """The tunnel's subnet and the relay's link, moved away from whatever else is in use."""
-    own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
-    docker = [
-        (subnet.cidr, f"Docker's network {network.name} ({subnet.cidr})")
-        for network in facts.networks
-        for subnet in network.subnets
-    ]
-    used = [*docker, *host_ranges(facts.interfaces, facts.routes, own, ())]
-    taken = [net for net, _ in used]
-    tunnel = config.tunnel_subnet
-    if tunnel is None:
-        tunnel = _free(facts.state.tunnel_subnet or DEFAULT_TUNNEL_SUBNET, taken, "tunnel")
-    elif (owner := next((who for net, who in used if overlap(tunnel, net)), None)) is not None:
-        raise SubnetConflict(
-            f"the tunnel subnet {tunnel} overlaps {owner}",
-            hint="give a free one with --tunnel-subnet, or leave it out",
-        )
-    relay = _free(facts.state.relay_subnet or DEFAULT_RELAY_SUBNET, [*taken, tunnel], "relay")
-    return tunnel, relay
-
-
-def _free(wanted: IPNetwork, taken: Iterable[IPNetwork], what: str) -> IPNetwork:
-    found = find_free_subnet(wanted, taken)
-    if found is None:
-        raise SubnetConflict(
-            f"no free subnet of size /{wanted.prefixlen} is left for the {what}",
-            hint="give one with --tunnel-subnet",
-        )
-    return found
-
-
-def own_interface(interfaces: Iterable[Interface], tunnel: IPNetwork | None) -> str | None:
-    """The interface of our own tunnel: the one that holds the client's address."""
-    if tunnel is None:
-        return None
-    wanted = client_address(tunnel)
-    return next(
-        (i.name for i in interfaces if any(net.ip == wanted for net in i.addresses)),
-        None,
-    )
-
-
-def bridges_here(networks: Iterable[Network], interfaces: Iterable[Interface]) -> tuple[str, ...]:
-    """Interfaces of this host that are the engine's own bridges: they hold a gateway address."""
-    gateways: set[IPAddress] = {
-        s.gateway for network in networks for s in network.subnets if s.gateway is not None
-    }
-    return tuple(i.name for i in interfaces if any(net.ip in gateways for net in i.addresses))
-
-
-def host_ranges(
-    interfaces: Iterable[Interface],
-    routes: Iterable[Route],
-    own: str | None,
-    skip: Iterable[str],
-) -> tuple[tuple[IPNetwork, str], ...]:
-    """What this host uses itself: its interfaces' networks and its routes, with whose they are.
-
-    Left out: loopback, link-local, our own tunnel, ``skip``, a default route and the halves
-    ``0/1`` and ``128/1`` with which a VPN overrides it: more specific routes go beside those.
-    """
-    passed = {own, *skip}
-    found: dict[IPNetwork, str] = {}
-    for interface in interfaces:
-        if interface.name in passed or not interface.up:
-            continue
-        for net in interface.addresses:
-            if not (net.ip.is_loopback() or net.ip.is_link_local()):
-                found.setdefault(net.cidr, f"the network of {interface.name}")
-    for route in routes:
-        net = route.destination
-        special = net.ip.is_loopback() or net.ip.is_link_local() or net.ip.is_multicast()
-        if route.interface in passed or route.scoped or special or net.prefixlen <= 1:
-            continue
-        if net != CLASSIC_ROUTE:
-            found.setdefault(net, f"a route through {route.interface}")
-    return tuple(found.items())
 
 
 def server_network(facts: Facts) -> str:

@@ -18,8 +18,9 @@ from macnet.paths import TunnelPaths
 from macnet.progress import Progress, stage
 from macnet.state import load_state, lock, read_private, remove_tunnel_files, write_private
 from macnet.tunnel.apply import Apply, apply_plan, connect_client
+from macnet.tunnel.conflicts import bridges_here, own_interface, select
 from macnet.tunnel.facts import Facts, Surroundings, gather_facts, list_networks
-from macnet.tunnel.plan import Plan, bridges_here, own_interface, plan_tunnel, select
+from macnet.tunnel.plan import Plan, plan_tunnel
 from macnet.tunnel.results import DownResult, SetupResult
 
 #: Seconds to wait for a container that might answer without a tunnel.
@@ -164,7 +165,11 @@ class Tunnel:
             for address in endpoint.addresses
             if address.version == 4
         ][:8]
-        answers = probe.ping_all(known, timeout_s=_DIRECT_PING_S) if known else ()
+        answers = (
+            probe.ping_all(known, timeout_s=_DIRECT_PING_S, runner=self.around.runner)
+            if known
+            else ()
+        )
         found = next((answer.address for answer in answers if answer.ok), None)
         return f"{found} answers without a tunnel" if found is not None else None
 
