@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +18,9 @@ from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET
 from macnet.engine import Engine, EngineInfo
 from macnet.errors import MacnetError
 from macnet.helper import HelperStatus
-from macnet.helper.spec import CLIENT_FILE, SERVER, SUBNETS_FILE, container_name
+from macnet.helper.spec import SERVER, SUBNETS_FILE, container_name
 from macnet.models import Interface, Network, Route
-from macnet.networks import Selected, gateway_of, select_networks
+from macnet.networks import Selected, gateway_of
 from macnet.pki import Pki, load_pki
 from macnet.probe import PingResult, TcpResult
 from macnet.profile import parse_profile_routes
@@ -29,13 +28,11 @@ from macnet.routes import RouteDiff, compare_routes
 from macnet.runner import CommandRunner
 from macnet.state import TunnelState, load_state, read_private
 from macnet.tunnel import Tunnel
+from macnet.tunnel.conflicts import own_interface, select
 from macnet.tunnel.facts import list_networks
-from macnet.tunnel.plan import host_ranges, own_interface
 
 #: Pings and connects in flight. With 256 open files, as macOS gives, `probe` takes fewer.
 CONCURRENCY = 200
-#: Words for the ranges that the tunnel itself takes: its subnet and the link to the relay.
-OWN_RANGES = ("the tunnel's own subnet", "the relay's link")
 
 
 class Prober(Protocol):
@@ -187,6 +184,11 @@ class Context:
         return chosen or DEFAULT_TUNNEL_SUBNET
 
     @property
+    def relay_subnet(self) -> IPNetwork:
+        """The link between server and relay, or the one that there would be."""
+        return self.state.relay_subnet or DEFAULT_RELAY_SUBNET
+
+    @property
     def interface(self) -> str | None:
         """The interface that holds the client's address in the tunnel."""
         return own_interface(self.interfaces, self.tunnel_subnet)
@@ -194,37 +196,26 @@ class Context:
     @cached_property
     def selected(self) -> tuple[Selected, ...]:
         """Which networks are routed, decided as the tunnel's planner does."""
-        config = self.tunnel.config
-        gateways = {s.gateway for n in self.networks for s in n.subnets if s.gateway is not None}
-        # The engine's own bridges, where it runs on this very machine.
-        bridges = [
-            i.name for i in self.interfaces if any(net.ip in gateways for net in i.addresses)
-        ]
-        return select_networks(
+        return select(
+            self.tunnel.config,
             self.networks,
-            include=config.networks,
-            exclude=config.exclude,
-            reserved=(
-                (self.tunnel_subnet, OWN_RANGES[0]),
-                (self.state.relay_subnet or DEFAULT_RELAY_SUBNET, OWN_RANGES[1]),
-                *host_ranges(self.interfaces, self.routes, self.interface, bridges),
-            ),
+            self.interfaces,
+            self.routes,
+            self.tunnel_subnet,
+            self.relay_subnet,
         )
 
     @cached_property
     def allowed(self) -> tuple[IPNetwork, ...]:
         """The subnets that the server lets through (see its script subnets.sh)."""
-        return parse_subnets(self._server_file(SUBNETS_FILE))
+        name = container_name(self.tunnel.config.name, SERVER)
+        data = self.engine.read_file(name, SUBNETS_FILE) or b""
+        return parse_subnets(data.decode(errors="replace"))
 
     @cached_property
     def announced(self) -> tuple[IPNetwork, ...]:
         """The routes that the client gets: from its profile, and pushed by the server."""
-        pushed = re.findall(r'^push "(.*)"$', self._server_file(CLIENT_FILE), re.MULTILINE)
-        return parse_profile_routes("\n".join([self.profile or "", *pushed]))
-
-    def _server_file(self, path: str) -> str:
-        name = container_name(self.tunnel.config.name, SERVER)
-        return (self.engine.read_file(name, path) or b"").decode(errors="replace")
+        return (*parse_profile_routes(self.profile or ""), *self.tunnel.helper.pushed_routes())
 
     @cached_property
     def carried(self) -> tuple[IPNetwork, ...]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from netaddr import IPNetwork
+
 from macnet.checks.base import Check, Finding, ok, warn
-from macnet.checks.context import OWN_RANGES, Context
+from macnet.checks.context import Context
+from macnet.networks import overlap
 
 #: Docker 20.10, the oldest engine that macnet knows.
 LEAST_API = (1, 41)
@@ -45,7 +48,7 @@ def _networks(context: Context) -> list[Finding]:
     found = [
         warn(
             f"{subnet.cidr} is not routed: it overlaps {why}",
-            _overlap_fix(item.network.name, why),
+            _overlap_fix(context, item.network.name, subnet.cidr),
             subject=item.network.name,
         )
         for item in selected
@@ -61,8 +64,8 @@ def _networks(context: Context) -> list[Finding]:
     return [nothing, *found]
 
 
-def _overlap_fix(network: str, why: str) -> str:
-    if why in OWN_RANGES:
+def _overlap_fix(context: Context, network: str, cidr: IPNetwork) -> str:
+    if any(overlap(cidr, own) for own in (context.tunnel_subnet, context.relay_subnet)):
         return "`macnet regenerate` moves the tunnel to other addresses"
     return (
         f"create {network} again with another --subnet, or end what uses it on this machine, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from macnet.checks.base import Check, Finding, ok, warn
 from macnet.checks.context import Context
 from macnet.routes import is_full_tunnel
-from macnet.tunnel.plan import CLASSIC_ROUTE
+from macnet.tunnel.conflicts import CLASSIC_ROUTE
 
 
 def _routes(context: Context) -> Finding:
