@@ -20,6 +20,7 @@ from macnet.cli import (
     regenerate,
     setup,
     status,
+    watch,
 )
 from macnet.cli.output import Output
 from macnet.errors import ChecksFailed, MacnetError
@@ -86,6 +87,7 @@ for command in (
     connect.connect,
     disconnect.disconnect,
     profile.profile,
+    watch.watch,
     logs.logs,
     down.down,
 ):

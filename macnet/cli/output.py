@@ -51,6 +51,16 @@ class Output:
         if shown is not None and not self.json:
             self.line(shown)
 
+    def event(self, kind: str, value: object, text: str) -> None:
+        """Print one of many: a line of text with the time, or one line of JSON."""
+        if self.json:
+            sys.stdout.write(
+                json.dumps({"version": JSON_VERSION, "kind": kind, kind: to_plain(value)}) + "\n"
+            )
+            sys.stdout.flush()
+        else:
+            self.line(f"{time.strftime('%H:%M:%S')} {text}")
+
     def line(self, text: str) -> None:
         """Print one line to stdout, without control characters that others may have put in."""
         sys.stdout.write(printable(text) + "\n")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from macnet.contexts import EngineAddress
 from macnet.engine.archive import first_file, pack
+from macnet.engine.events import EventStream
 from macnet.engine.facts import Container, ContainerSpec, EngineInfo, ExecResult, parse_container
 from macnet.engine.translate import translated
 from macnet.errors import EngineError, ImageBuildFailed
@@ -51,6 +52,15 @@ class Engine:
                 for pool in raw.get("DefaultAddressPools") or ()
             ),
         )
+
+    def ping(self) -> None:
+        """Ask for a sign of life. Raises `macnet.errors.EngineError` without one."""
+        with self._translated():
+            self._api.ping()
+
+    def follow(self, types: Sequence[str]) -> EventStream:
+        """Follow the engine's events of these types ("network", "container")."""
+        return EventStream(self.address, str(self._api.api_version), types)
 
     def networks(self) -> Sequence[Mapping[str, Any]]:
         """``GET /networks``: every network with its IPAM configuration, in one call."""

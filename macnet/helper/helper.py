@@ -24,6 +24,7 @@ from macnet.helper.spec import (
     HelperSpec,
     container_name,
     parse_pushed,
+    parse_subnets,
     relay_container,
     render_client,
     render_subnets,
@@ -149,6 +150,11 @@ class Helper:
             hint=f"`macnet logs {role}` shows what it said",
             detail="\n".join(lines),
         )
+
+    def allowed_subnets(self) -> tuple[IPNetwork, ...]:
+        """The Docker subnets that the server lets through now; none without a server."""
+        data = self._engine.read_file(container_name(self.name, SERVER), SUBNETS_FILE)
+        return parse_subnets(data.decode(errors="replace")) if data is not None else ()
 
     def pushed_routes(self) -> tuple[IPNetwork, ...]:
         """The routes that the server pushes now; none without a server."""

@@ -210,6 +210,11 @@ def render_client(tunnel_subnet: IPNetwork, routes: HelperRoutes) -> str:
     )
 
 
+def parse_subnets(text: str) -> tuple[IPNetwork, ...]:
+    """The allowed subnets of a file of `render_subnets`, as Docker has them."""
+    return tuple(IPNetwork(line.rpartition("=")[2]) for line in text.split())
+
+
 def parse_pushed(text: str) -> tuple[IPNetwork, ...]:
     """The routes that a file of `render_client` pushes; other lines are passed over."""
     found = []

@@ -16,7 +16,7 @@ from macnet.config import ClientChoice, Config
 from macnet.engine import Engine
 from macnet.errors import PortTaken, TunnelTimeout
 from macnet.helper import LABEL_NAME, Helper, HelperSpec, ensure_image
-from macnet.helper.spec import HelperRoutes
+from macnet.helper.spec import RELAY, SERVER, HelperRoutes, container_name
 from macnet.networks import gateway_of
 from macnet.paths import TunnelPaths
 from macnet.pki import Pki, ensure_pki
@@ -24,7 +24,7 @@ from macnet.profile import Profile, render_profile
 from macnet.progress import Progress, stage
 from macnet.state import TunnelState, save_state, write_private
 from macnet.tunnel.facts import Surroundings
-from macnet.tunnel.plan import OWN_NETWORK, Plan
+from macnet.tunnel.plan import OWN_NETWORK, Action, Plan
 
 #: Seconds for the client to connect, and then for the first answer through the tunnel.
 CONNECT_TIMEOUT_S = 30.0
@@ -126,17 +126,29 @@ def apply_plan(
     return Applied(any(step.changed for step in changes), spec.port, verified)
 
 
-def _start_server(
-    plan: Plan, state: TunnelState, pki: Pki, helper: Helper, to: Apply
-) -> tuple[HelperSpec, bool]:
-    """Start it, on the next port where the engine cannot publish an automatic one.
+def follow_plan(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> tuple[str, ...]:
+    """Carry out the part of ``plan`` that the running helper can take up; client and profile stay.
 
-    A port may be free on this machine and still be refused by the engine.
+    Returns the names of the containers that had to be made. A client that is connected takes
+    up new routes by connecting again, which its server asks of it.
     """
-    if plan.server_network == OWN_NETWORK:
-        to.engine.ensure_network(OWN_NETWORK, {LABEL_NAME: to.config.name})
+    helper = Helper(to.engine, to.config.name)
+    spec = _spec(plan, state, pki, to)
     routes = HelperRoutes(subnets=plan.subnets, pushed=plan.pushed)
-    spec = HelperSpec(
+    repaired = []
+    if plan.image is not Action.KEEP:
+        ensure_image(to.engine, to.config.base_image, to.progress)
+    if plan.server is not Action.KEEP and helper.ensure_server(spec, pki, routes):
+        repaired.append(container_name(to.config.name, SERVER))
+    elif helper.apply_routes(spec, routes).pushed:
+        helper.kick_clients()
+    if plan.relay is not Action.KEEP and helper.ensure_relay(spec):
+        repaired.append(container_name(to.config.name, RELAY))
+    return tuple(repaired)
+
+
+def _spec(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> HelperSpec:
+    return HelperSpec(
         name=to.config.name,
         image=plan.image_tag,
         port=plan.port,
@@ -148,6 +160,19 @@ def _start_server(
         network=plan.server_network,
         pki_fingerprint=pki.fingerprint,
     )
+
+
+def _start_server(
+    plan: Plan, state: TunnelState, pki: Pki, helper: Helper, to: Apply
+) -> tuple[HelperSpec, bool]:
+    """Start it, on the next port where the engine cannot publish an automatic one.
+
+    A port may be free on this machine and still be refused by the engine.
+    """
+    if plan.server_network == OWN_NETWORK:
+        to.engine.ensure_network(OWN_NETWORK, {LABEL_NAME: to.config.name})
+    routes = HelperRoutes(subnets=plan.subnets, pushed=plan.pushed)
+    spec = _spec(plan, state, pki, to)
     for attempt in range(PORT_TRIES + 1):
         try:
             return spec, helper.ensure_server(spec, pki, routes)

@@ -49,6 +49,8 @@ class Facts:
     state: TunnelState
     pki: Pki | None
     profile: str | None
+    #: What the running server lets through, and what it pushes; empty without a server.
+    allowed: tuple[IPNetwork, ...]
     pushed: tuple[IPNetwork, ...]
     client: ClientStatus
     client_current: bool
@@ -96,6 +98,7 @@ def gather_facts(
         state=load_state(paths.state, progress),
         pki=load_pki_or_none(paths),
         profile=None if profile is None else profile.decode(errors="replace"),
+        allowed=helper.allowed_subnets(),
         pushed=helper.pushed_routes(),
         client=client.status(),
         client_current=client.is_current(paths.profile),

@@ -55,6 +55,22 @@ class SetupResult:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowResult:
+    """What one look of `macnet watch` found and did.
+
+    ``stale`` are routes of the profile whose network is gone: the server refuses them, and
+    `macnet regenerate` takes them out of the profile. ``repaired`` are containers made anew.
+    """
+
+    set_up: bool
+    routes: RouteChanges
+    stale: tuple[IPNetwork, ...] = ()
+    repaired: tuple[str, ...] = ()
+    networks: tuple[Selected, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HelperReport:
     """One helper container in words: ``state`` is the engine's, or "missing"."""
 

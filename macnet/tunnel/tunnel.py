@@ -17,11 +17,11 @@ from macnet.networks import Selected
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress, stage
 from macnet.state import load_state, lock, read_private, remove_tunnel_files, write_private
-from macnet.tunnel.apply import Apply, apply_plan, connect_client
+from macnet.tunnel.apply import Apply, apply_plan, connect_client, follow_plan
 from macnet.tunnel.conflicts import bridges_here, own_interface, select
 from macnet.tunnel.facts import Facts, Surroundings, gather_facts, list_networks
-from macnet.tunnel.plan import Plan, plan_tunnel
-from macnet.tunnel.results import DownResult, SetupResult
+from macnet.tunnel.plan import Action, Plan, plan_tunnel
+from macnet.tunnel.results import DownResult, FollowResult, SetupResult, diff_routes
 
 #: Seconds to wait for a container that might answer without a tunnel.
 _DIRECT_PING_S = 0.5
@@ -143,6 +143,37 @@ class Tunnel:
                 raise NotSetUp("there is no tunnel yet", hint="`macnet setup` makes one")
             return self._apply(facts, plan, renew_keys=keys)
 
+    def follow(self) -> FollowResult:
+        """Bring the running helper up to date without touching the client or its profile.
+
+        A missing container is made again as long as the other one is there; where both are
+        gone the tunnel was taken down, and that is left alone.
+        """
+        with lock(self.paths.lock):
+            facts = self.facts()
+            if facts.helper.server is None and facts.helper.relay is None:
+                return FollowResult(set_up=False, routes=diff_routes((), ()))
+            if facts.pki is None or facts.state.token is None:
+                raise NotSetUp(
+                    f"the files of this tunnel in {self.paths.root} are gone or damaged",
+                    hint="`macnet setup` makes new ones",
+                )
+            plan = plan_tunnel(self.config, facts, self.around.port_owner, keep_profile=True)
+            if plan.profile is not Action.KEEP:
+                raise NotSetUp(
+                    "the profile does not fit the tunnel any more",
+                    hint="`macnet setup` makes a new one and connects with it",
+                )
+            repaired = follow_plan(plan, facts.state, facts.pki, self._apply_to())
+        return FollowResult(
+            set_up=True,
+            routes=diff_routes(facts.allowed, plan.subnets),
+            stale=tuple(net for net in plan.profile_routes if net not in plan.subnets),
+            repaired=repaired,
+            networks=plan.networks,
+            warnings=plan.warnings,
+        )
+
     def _look(self, *, renew_keys: bool = False) -> tuple[Facts, Plan]:
         with stage(self.progress, "looking at the engine"):
             facts = self.facts()
@@ -178,19 +209,22 @@ class Tunnel:
         done = apply_plan(
             plan,
             facts.state,
-            Apply(
-                config=self.config,
-                paths=self.paths,
-                engine=self.engine,
-                client=self.client,
-                around=self.around,
-                progress=self.progress,
-            ),
+            self._apply_to(),
             options=self._options,
             renew_keys=renew_keys,
         )
         return self._result(
             facts, plan, changed=done.changed, port=done.port, verified=done.verified
+        )
+
+    def _apply_to(self) -> Apply:
+        return Apply(
+            config=self.config,
+            paths=self.paths,
+            engine=self.engine,
+            client=self.client,
+            around=self.around,
+            progress=self.progress,
         )
 
     def _result(
