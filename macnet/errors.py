@@ -20,7 +20,11 @@
     ├── PrivilegeError               6  administrator rights are needed
     ├── ClientError                  7  the VPN client
     │   ├── ClientMissing               it is not installed
-    │   └── ClientFailed                it refused, failed or timed out
+    │   └── ClientFailed                it failed
+    │       ├── ClientDenied            macOS does not let macnet control it
+    │       ├── ClientRefused           it does not take the profile
+    │       ├── ClientBusy              it waits for an answer in a dialog
+    │       └── ClientTimeout           it did not connect in time
     ├── TunnelError                  8  the tunnel
     │   ├── NotSetUp                    there is no tunnel yet
     │   ├── Busy                        another macnet is changing it
@@ -167,9 +171,33 @@ class ClientMissing(ClientError):
 
 
 class ClientFailed(ClientError):
-    """The VPN client refused, failed or did not answer in time."""
+    """The VPN client failed."""
 
     code = "client_failed"
+
+
+class ClientDenied(ClientFailed):
+    """The operating system does not let macnet control the VPN client."""
+
+    code = "client_denied"
+
+
+class ClientRefused(ClientFailed):
+    """The VPN client, or its user, does not take the profile."""
+
+    code = "client_refused"
+
+
+class ClientBusy(ClientFailed):
+    """The VPN client does not answer: it waits for its user in a dialog."""
+
+    code = "client_busy"
+
+
+class ClientTimeout(ClientFailed):
+    """The VPN client did not connect or disconnect in time."""
+
+    code = "client_timeout"
 
 
 class TunnelError(MacnetError):
