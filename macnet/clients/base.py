@@ -71,3 +71,9 @@ class Client(Protocol):
 
     def remove(self, progress: Progress) -> bool:
         """Disconnect and leave nothing of ours in the client; False = nothing was there."""
+
+    def leftover(self, *, purge: bool) -> tuple[str, ...]:
+        """What `down` leaves in the client, and how the user removes it, in lines of text.
+
+        With ``purge`` the tunnel's own directory goes away right after this.
+        """

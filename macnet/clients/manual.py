@@ -55,3 +55,7 @@ class ManualClient:
         """Nothing of ours is in the user's client, as far as macnet knows."""
         self.disconnect(progress)
         return False
+
+    def leftover(self, *, purge: bool) -> tuple[str, ...]:
+        """Nothing, as far as macnet knows."""
+        return ()

@@ -144,11 +144,13 @@ class OpenVpnClient:
 
     def remove(self, progress: Progress) -> bool:
         """See `Client.remove`."""
-        changed = self.disconnect(progress)
-        if self._paths.client_log.exists():
-            self._paths.client_log.unlink()
-            return True
+        changed = self.disconnect(progress) or self._paths.client_log.exists()
+        self._paths.client_log.unlink(missing_ok=True)
         return changed
+
+    def leftover(self, *, purge: bool) -> tuple[str, ...]:
+        """Nothing: the profile is the tunnel's own file."""
+        return ()
 
     def _program(self) -> str:
         if found := self._runner.find("openvpn", *_PLACES):
@@ -207,8 +209,8 @@ class OpenVpnClient:
             lines = read_log(self._paths.client_log)
             if not lines and not self._root:
                 raise PrivilegeError("sudo did not start openvpn", detail=done.stderr.strip())
-            said = done.stderr or done.stdout
-            raise self._failure("openvpn did not start", lines or said.splitlines())
+            lines = lines or (done.stderr or done.stdout).splitlines()
+            raise self._failure("openvpn did not start", lines)
         try:
             self._wait_connected(timeout_s)
             pid = self._running_pid()
@@ -250,8 +252,7 @@ class OpenVpnClient:
                     lines = read_log(self._paths.client_log)
                     raise self._failure("openvpn ended", lines) from None
             except ClientFailed:
-                # Busy with somebody else's question, or ending: the next round tells.
-                pass
+                pass  # busy with somebody else's question, or ending: the next round tells
             time.sleep(poll_s)
             # Each question leaves lines in the log.
             poll_s = min(poll_s * 1.1, _SLOW_POLL_S)

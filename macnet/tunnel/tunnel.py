@@ -276,6 +276,7 @@ class Tunnel:
             disconnected = self.disconnect()
             if purge:
                 self.client.remove(self.progress)
+            notes = self.client.leftover(purge=purge)
             with stage(self.progress, "removing the helper") as step:
                 containers = self.helper.remove()
                 networks = self.engine.remove_networks(f"{LABEL_NAME}={self.config.name}")
@@ -287,4 +288,5 @@ class Tunnel:
             containers=containers,
             images=images,
             files=tuple(map(str, files)),
+            notes=notes,
         )

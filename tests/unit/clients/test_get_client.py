@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from macnet import clients
 from macnet.clients import Client, ClientState, get_client
-from macnet.errors import BadValue, ClientMissing
+from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
+from macnet.errors import BadValue
 from macnet.paths import TunnelPaths
 
 from .fakes import FakeRunner, Recorder
@@ -20,30 +20,26 @@ def choose(choice: str, tmp_path: Path, system: str = "linux") -> tuple[Client, 
         system=system,
         root=False,
         user="ann",
+        places=TunnelblickPlaces(tmp_path / "private", app=tmp_path / "Tunnelblick.app"),
     )
 
 
 @pytest.mark.parametrize("system", ["linux", "macos"])
-def test_auto_without_tunnelblick(
-    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clients, "_TUNNELBLICK_APP", tmp_path / "none.app")
+def test_auto_without_tunnelblick(system: str, tmp_path: Path) -> None:
     client, why = choose("auto", tmp_path, system)
     assert (client.name, why) == ("openvpn", "the default")
 
 
-def test_auto_with_tunnelblick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "_TUNNELBLICK_APP", tmp_path)
-    client, why = choose("auto", tmp_path, "macos")
-    assert client.name == "openvpn"
-    assert "Tunnelblick is installed" in why
+@pytest.mark.parametrize(("system", "name"), [("macos", "tunnelblick"), ("linux", "openvpn")])
+def test_auto_with_tunnelblick(system: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "Tunnelblick.app").mkdir()
+    assert choose("auto", tmp_path, system)[0].name == name
 
 
 def test_named_choices(tmp_path: Path) -> None:
     assert choose("openvpn", tmp_path)[0].name == "openvpn"
     assert choose("none", tmp_path)[0].name == "none"
-    with pytest.raises(ClientMissing, match="yet"):
-        choose("tunnelblick", tmp_path)
+    assert choose("tunnelblick", tmp_path)[0].name == "tunnelblick"
     with pytest.raises(BadValue, match="viscosity"):
         choose("viscosity", tmp_path)
 

@@ -1,0 +1,181 @@
+"""The ``.tblk`` bundle that Tunnelblick imports, and the copy of it that it keeps.
+
+A bundle rather than a plain ``.ovpn``, since it can switch off what Tunnelblick does by default
+and what is wrong for a tunnel to containers: DNS scripts, IPv6 switched off on every network
+service, and a warning that the public address did not change.
+
+Sources: Tunnelblick's ``ConfigurationManager.m`` (which keys an Info.plist may have, and what it
+replaces), ``defines.h`` (names of preferences) and ``ConfigurationConverter.m`` (it copies a
+profile with LF line ends, a final newline and no relative paths byte for byte).
+"""
+
+from __future__ import annotations
+
+import plistlib
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.parsers.expat import ExpatError
+
+from macnet.errors import ClientFailed, ClientRefused
+from macnet.state import ensure_private_dir, write_private
+
+_PLIST = Path("Contents/Info.plist")
+_CONFIG = Path("Contents/Resources/config.ovpn")
+#: What Tunnelblick can show and store; much less than it allows.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelblickPlaces:
+    """Where Tunnelblick and its configurations are. It runs in /Applications only."""
+
+    private: Path
+    app: Path = Path("/Applications/Tunnelblick.app")
+    shared: Path = Path("/Library/Application Support/Tunnelblick/Shared")
+
+    @classmethod
+    def of(cls, home: Path) -> TunnelblickPlaces:
+        """The places for the user with this home directory."""
+        return cls(home / "Library/Application Support/Tunnelblick/Configurations")
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can name a configuration; raise `ClientFailed` otherwise."""
+    if not _NAME.fullmatch(name):
+        raise ClientFailed(
+            f"Tunnelblick cannot have a configuration named {name!r}",
+            hint="use letters, digits, dots, underscores and hyphens",
+        )
+    return name
+
+
+def identifier(name: str) -> str:
+    """The bundle's identifier, by which Tunnelblick finds what to replace, also if renamed."""
+    # Only A-Z, a-z, 0-9, hyphen and single dots are allowed; case does not count.
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"io.github.macnet.{words}"
+
+
+def info_plist(name: str) -> dict[str, object]:
+    """The Info.plist of the bundle. An unknown key would make Tunnelblick refuse it."""
+    return {
+        "CFBundleIdentifier": identifier(name),
+        "CFBundleVersion": "1",
+        "TBPackageVersion": "1",
+        # "yes" would refuse a bundle that is older than the installed one.
+        "TBReplaceIdentical": "force",
+        "TBSharePackage": "private",
+        # No DNS scripts: they run as root, and the tunnel brings no DNS.
+        "TBPreferenceuseDNS": 0,
+        "TBPreference-doNotDisableIpv6onTun": True,
+        "TBPreference-notOKToCheckThatIPAddressDidNotChangeAfterConnection": True,
+    }
+
+
+def uninstall_plist(name: str) -> dict[str, object]:
+    """The Info.plist of a bundle that, when opened, makes Tunnelblick remove the other one."""
+    return {
+        "CFBundleIdentifier": identifier(name),
+        "CFBundleVersion": "1",
+        "TBPackageVersion": "1",
+        "TBReplaceIdentical": "force",
+        "TBSharePackage": "private",
+        # Any string removes; this one is content if there is nothing to remove.
+        "TBUninstall": "ignoreError",
+    }
+
+
+def write_bundle(folder: Path, name: str, profile: bytes) -> Path:
+    """Write the bundle into the private directory ``folder``; its path. It holds the key."""
+    bundle = folder / f"{check_name(name)}.tblk"
+    _write(bundle, info_plist(name))
+    write_private(bundle / _CONFIG, profile)
+    return bundle
+
+
+def write_uninstall_bundle(folder: Path, name: str) -> Path:
+    """Write the bundle that uninstalls into ``folder``; its path. It holds no secret."""
+    bundle = folder / f"{check_name(name)}.tblk"
+    _write(bundle, uninstall_plist(name))
+    return bundle
+
+
+def _write(bundle: Path, plist: dict[str, object]) -> None:
+    if bundle.exists():
+        shutil.rmtree(bundle)
+    ensure_private_dir(bundle / _CONFIG.parent)
+    write_private(bundle / _PLIST, plistlib.dumps(plist))
+
+
+def find_installed(places: TunnelblickPlaces, name: str) -> Path | None:
+    """The user's own copy of our bundle, also after the user renamed it; None if absent."""
+    wanted = identifier(name)
+    found = [bundle for bundle in _bundles(places.private) if _identifier_of(bundle) == wanted]
+    named = places.private / f"{name}.tblk"
+    if named in found or (not found and named.exists()):
+        return named
+    return found[0] if found else None
+
+
+def installed_profile(bundle: Path) -> bytes | None:
+    """The profile inside an installed bundle; None if it cannot be read."""
+    try:
+        return (bundle / _CONFIG).read_bytes()
+    except OSError:
+        return None
+
+
+def refusal(places: TunnelblickPlaces, name: str, *, taken: bool) -> ClientRefused:
+    """The error for a bundle that is not installed, though Tunnelblick answered ``taken``."""
+    if (places.shared / f"{name}.tblk").exists():
+        return ClientRefused(
+            f"Tunnelblick has a configuration {name} for all users, and does not replace it",
+            hint=f"remove {name} in its VPN Details window, then try again",
+        )
+    said = "took the profile, but does not have it" if taken else "did not take the profile"
+    return ClientRefused(
+        f"Tunnelblick {said}",
+        hint="the password was not given, or Tunnelblick finds an option unsafe; its log "
+        "tells: VPN Details > Info > Copy Diagnostic Info to Clipboard",
+    )
+
+
+def display_name(places: TunnelblickPlaces, bundle: Path) -> str:
+    """The name by which Tunnelblick knows an installed bundle: its path without ``.tblk``."""
+    return str(bundle.relative_to(places.private).with_suffix(""))
+
+
+def app_version(places: TunnelblickPlaces) -> str | None:
+    """The version of the application, like "8.0.3"; None if it cannot be read."""
+    version = _read_plist(places.app / _PLIST).get("CFBundleShortVersionString")
+    # The build follows: 8.0.3 (build 6280).
+    return version.split(" ")[0] if isinstance(version, str) else None
+
+
+def _bundles(folder: Path) -> Iterator[Path]:
+    """The bundles in ``folder`` and its subfolders, which Tunnelblick allows."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.suffix == ".tblk":
+            yield entry
+        elif entry.is_dir() and not entry.is_symlink():
+            yield from _bundles(entry)
+
+
+def _identifier_of(bundle: Path) -> str | None:
+    value = _read_plist(bundle / _PLIST).get("CFBundleIdentifier")
+    return value.lower() if isinstance(value, str) else None
+
+
+def _read_plist(path: Path) -> dict[str, object]:
+    try:
+        value = plistlib.loads(path.read_bytes())
+    except (OSError, ValueError, plistlib.InvalidFileException, ExpatError):
+        return {}
+    return value if isinstance(value, dict) else {}
