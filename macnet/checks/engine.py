@@ -47,7 +47,7 @@ def _networks(context: Context) -> list[Finding]:
     subnets = sum(len(item.subnets) for item in routed)
     found = [
         warn(
-            f"{subnet.cidr} is not routed: it overlaps {why}",
+            f"{subnet.cidr} overlaps {why}, so `macnet setup` leaves it out",
             _overlap_fix(context, item.network.name, subnet.cidr),
             subject=item.network.name,
         )

@@ -21,19 +21,30 @@ _GATEWAY_CHECK, _PING_CHECK = "reach.gateway", "reach.ping"
 
 def _routes(context: Context) -> list[Finding]:
     diff, own = context.route_diff, context.interface
+    asked = {lane.subnet.cidr: lane.label for lane in context.lanes_in_use}
     found = []
-    if diff.present:
-        found.append(ok(f"{len(diff.present)} subnets leave by {own}"))
+    present = [net for net in diff.present if net in asked]
+    if present:
+        found.append(ok(f"{len(present)} subnets leave by {own}"))
     for net in diff.missing:
-        found.append(fail(f"no route by {own}", _RECONNECT, subject=str(net)))
+        if net in asked:
+            found.append(fail(f"no route by {own}", _RECONNECT, subject=asked[net]))
     for net, route in diff.foreign:
+        if net not in asked:
+            continue
         evidence = f"{route.interface} takes it (route {route.destination})"
         fix = (
             f"disconnect the VPN of {route.interface}, or give the Docker network another "
             "--subnet; then `macnet regenerate`"
         )
-        found.append(fail(evidence, fix, subject=str(net)))
-    return found or [skip("no subnet to route")]
+        found.append(fail(evidence, fix, subject=asked[net]))
+    return found or [_nothing_left(context)]
+
+
+def _nothing_left(context: Context) -> Finding:
+    """A skip, with the check that took every subnet out, if one did."""
+    cause = next((lane.blocked for lane in context.lanes_in_use if lane.blocked), None)
+    return skip(f"not tried: {cause}" if cause else "no network is routed", cause=cause)
 
 
 def _server(context: Context) -> Finding:
@@ -68,7 +79,7 @@ def _targets(context: Context) -> list[Finding]:
 def _gateways(context: Context) -> list[Finding]:
     lanes = [lane for lane in context.lanes_in_use if not lane.blocked]
     if not lanes:
-        return [skip("no subnet to try")]
+        return [_nothing_left(context)]
     dead = [lane for lane in lanes if not _answers_itself(context, lane)]
     silent = [lane for lane in dead if not _someone_lives(context, lane)]
     if len(silent) == len(lanes):
@@ -185,7 +196,7 @@ CHECKS = (
         id=ROUTES_CHECK,
         title="The networks leave by the tunnel",
         about="Compares this machine's routing table with the subnets that the tunnel carries.",
-        needs=("client.address", "tunnel.subnets"),
+        needs=("client.address", "tunnel.subnets", "reach.targets"),
         fix=_RECONNECT,
         run=_routes,
     ),
@@ -209,7 +220,7 @@ CHECKS = (
         id=_GATEWAY_CHECK,
         title="The networks' bridges are reached",
         about="Pings the bridge of every routed subnet, which is behind the relay.",
-        needs=("reach.server", ROUTES_CHECK, "helper.relay.attached", "reach.targets"),
+        needs=("reach.server", ROUTES_CHECK, "helper.relay.attached"),
         fix="`macnet logs relay` shows what the relay said",
         run=_gateways,
     ),
