@@ -6,6 +6,7 @@ from macnet.checks.base import Check, Finding, fail, ok, warn
 from macnet.checks.context import Context
 from macnet.clients.base import ClientState
 from macnet.helper.spec import client_address
+from macnet.tunnel.plan import describe_owner
 
 _CONNECT = "`macnet connect`"
 
@@ -25,6 +26,11 @@ def _connected(context: Context) -> Finding:
     if status.state is ClientState.UNKNOWN:
         return _ask_server(context, said)
     if status.state is ClientState.CONNECTING:
+        # The port is open, but perhaps it is not the engine that has it.
+        port = context.state.port or 0
+        owner = context.tunnel.around.port_owner(port)
+        if owner is not None:
+            said += f"; port {port} is held by {describe_owner(owner)}"
         return fail(said, f"`macnet disconnect`, then {_CONNECT}: it tells why it does not connect")
     return fail(said, _CONNECT)
 

@@ -28,7 +28,7 @@ CHECKS = (
         title="This machine's routes can be read",
         about="Reads interfaces and the routing table, and looks for other VPNs in it.",
         needs=(),
-        fix="run `macnet check --verbose` on macOS or Linux, with `netstat` or `ip` on the PATH",
+        fix="mend what `netstat -rn` (macOS) or `ip route` (Linux) says: macnet reads its output",
         run=_routes,
     ),
 )
