@@ -45,6 +45,25 @@ class CompLzo(StrEnum):
     OFF = "off"
 
 
+class RoutesChoice(StrEnum):
+    """What this host routes: each subnet, or the engine's whole address pools."""
+
+    EXACT = "exact"
+    POOLS = "pools"
+
+
+@dataclass(frozen=True, slots=True)
+class RemapWish:
+    """Which Docker subnets get other addresses here: pairs (real, seen), and colliding ones."""
+
+    auto: bool = False
+    pairs: tuple[tuple[IPNetwork, IPNetwork], ...] = ()
+
+    def __str__(self) -> str:
+        words = ["auto"] if self.auto else []
+        return " ".join([*words, *(f"{real}={seen}" for real, seen in self.pairs)])
+
+
 class ClientChoice(StrEnum):
     """Which VPN client connects; NONE leaves that to the user."""
 
@@ -68,6 +87,8 @@ class Config:
     exclude: tuple[str, ...] = ()
     base_image: str | None = None
     client: ClientChoice = ClientChoice.AUTO
+    routes: RoutesChoice = RoutesChoice.EXACT
+    remap: RemapWish = RemapWish()
 
 
 def load_config(
@@ -260,6 +281,30 @@ def _networks(value: object) -> tuple[str, ...]:
     raise _Unfit("a list of network names", 'Leave it out for all networks, or give `["*"]`.')
 
 
+def _remap(value: object) -> RemapWish:
+    wanted = "a remap"
+    hint = "Give `auto`, or a Docker subnet and another of its size: 172.17.0.0/16=10.201.0.0/16."
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise _Unfit(wanted, hint)
+    auto = False
+    pairs: dict[IPNetwork, IPNetwork] = {}
+    for text in (item.strip() if isinstance(item, str) else "" for item in given):
+        if text == "auto":
+            auto = True
+            continue
+        try:
+            real, seen = (IPNetwork(str(ipaddress.ip_network(part))) for part in text.split("="))
+        except ValueError:
+            raise _Unfit(wanted, hint) from None
+        if real.version != seen.version or real.prefixlen != seen.prefixlen:
+            raise _Unfit(wanted, "Both subnets must have the same size.")
+        if seen in pairs.values():
+            raise _Unfit(wanted, "Each subnet needs a range of its own.")
+        pairs[real] = seen
+    return RemapWish(auto, tuple(pairs.items()))
+
+
 _PARSERS: Mapping[str, Callable[[object], object]] = {
     "context": _pattern(
         r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
@@ -283,4 +328,6 @@ _PARSERS: Mapping[str, Callable[[object], object]] = {
         "Give an image like `debian:trixie-slim`.",
     ),
     "client": _choice(ClientChoice),
+    "routes": _choice(RoutesChoice),
+    "remap": _remap,
 }

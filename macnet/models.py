@@ -20,10 +20,26 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """One address range of a Docker network; the gateway is the bridge's own address."""
+    """One address range of a Docker network; the gateway is the bridge's own address.
+
+    ``seen`` is the range of the same size under which this host reaches it (a remap), None
+    where it is reached under its own addresses.
+    """
 
     cidr: IPNetwork
     gateway: IPAddress | None = None
+    seen: IPNetwork | None = None
+
+    @property
+    def route(self) -> IPNetwork:
+        """The range that this host routes into the tunnel."""
+        return self.seen or self.cidr
+
+    def seen_at(self, address: IPAddress) -> IPAddress:
+        """Under which address this host reaches ``address`` of this subnet."""
+        if self.seen is None:
+            return address
+        return IPAddress(self.seen.first + (int(address) - self.cidr.first), address.version)
 
 
 @dataclass(frozen=True, slots=True)

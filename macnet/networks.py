@@ -138,6 +138,16 @@ def gateway_of(subnet: Subnet) -> IPAddress:
     return subnet.gateway or IPAddress(subnet.cidr.first + 1, subnet.cidr.version)
 
 
+def seen_addresses(item: Selected, endpoint: Endpoint) -> tuple[IPAddress, ...]:
+    """Under which addresses this host reaches a container; those not routed are left out."""
+    return tuple(
+        subnet.seen_at(address)
+        for address in endpoint.addresses
+        for subnet in item.subnets
+        if address in subnet.cidr
+    )
+
+
 def select_networks(
     networks: Iterable[Network],
     *,
@@ -217,8 +227,8 @@ def merge_subnets(subnets: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
 
 
 def routed_subnets(selected: Iterable[Selected]) -> tuple[IPNetwork, ...]:
-    """All subnets that the tunnel routes, merged and sorted, IPv4 first."""
-    return merge_subnets(subnet.cidr for item in selected for subnet in item.subnets)
+    """All ranges that this host routes into the tunnel, merged and sorted, IPv4 first."""
+    return merge_subnets(subnet.route for item in selected for subnet in item.subnets)
 
 
 def find_free_subnet(wanted: IPNetwork, taken: Iterable[IPNetwork]) -> IPNetwork | None:

@@ -35,7 +35,8 @@ _DENIED = (errno.EACCES, errno.EPERM)
 class TunnelState:
     """What was chosen for one tunnel.
 
-    ``options`` are the command-line options of the last setup, as plain JSON values.
+    ``options`` are the command-line options of the last setup, as plain JSON values;
+    ``remaps`` the Docker subnets that are reached under other ranges (real -> seen).
     """
 
     port: int | None = None
@@ -44,6 +45,7 @@ class TunnelState:
     token: str | None = None
     context: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    remaps: Mapping[IPNetwork, IPNetwork] = field(default_factory=dict)
 
 
 def ensure_private_dir(path: Path) -> None:
@@ -167,6 +169,7 @@ def save_state(path: Path, state: TunnelState) -> bool:
         "token": state.token,
         "context": state.context,
         "options": dict(state.options),
+        "remaps": {str(real): str(seen) for real, seen in state.remaps.items()},
     }
     return write_private(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
@@ -199,7 +202,17 @@ def _parse(data: bytes, path: Path) -> TunnelState:
         token=_string(record, "token"),
         context=_string(record, "context"),
         options=options,
+        remaps=_remaps(record.get("remaps", {})),
     )
+
+
+def _remaps(value: object) -> dict[IPNetwork, IPNetwork]:
+    if not isinstance(value, dict):
+        raise ValueError("remaps is not an object")
+    try:
+        return {IPNetwork(real): IPNetwork(seen) for real, seen in value.items()}
+    except (AddrFormatError, TypeError) as error:
+        raise ValueError(f"remaps is {value!r}") from error
 
 
 def _string(record: Mapping[str, object], key: str) -> str | None:

@@ -95,3 +95,18 @@ Client = Annotated[
     Literal["auto", "tunnelblick", "openvpn", "none"] | None,
     typer.Option("--client", help="VPN client; none leaves the profile to you (auto)."),
 ]
+Routes = Annotated[
+    Literal["exact", "pools"] | None,
+    typer.Option(
+        "--routes",
+        help="Route each subnet, or the engine's whole address pools (exact).",
+    ),
+]
+Remap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--remap",
+        metavar="SUBNET=SUBNET|auto",
+        help="Reach a Docker subnet under another one; auto: where it collides.",
+    ),
+]

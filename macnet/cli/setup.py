@@ -20,6 +20,11 @@ def setup(
     exclude: options.Exclude = None,
     base_image: options.BaseImage = None,
     client: options.Client = None,
+    routes: options.Routes = None,
+    remap: options.Remap = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if a subnet collides with this host.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, do nothing.")
     ] = False,
@@ -48,10 +53,12 @@ def setup(
         exclude=exclude,
         base_image=base_image,
         client=client,
+        routes=routes,
+        remap=remap,
     )
     if dry_run:
         plan = session.tunnel.plan()
         session.output.result("plan", plan, views.plan(plan, session.tunnel))
         return
-    done = session.tunnel.setup(force=force)
+    done = session.tunnel.setup(force=force, strict=strict)
     session.output.result("setup", done, views.setup(done))

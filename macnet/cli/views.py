@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netaddr import IPNetwork
 from rich.table import Table
 
-from macnet.networks import Selected
+from macnet.networks import Selected, seen_addresses
 from macnet.tunnel import Action, DownResult, Plan, RouteChanges, SetupResult, Status, Tunnel
 
 if TYPE_CHECKING:
@@ -97,10 +97,13 @@ def _network_table(found: Sequence[Selected]) -> Table:
     table = _table("network", "subnet", "containers")
     for item in found:
         names = ", ".join(
-            f"{endpoint.container} {' '.join(map(str, endpoint.addresses))}"
+            f"{endpoint.container} {' '.join(map(str, seen_addresses(item, endpoint)))}"
             for endpoint in item.network.endpoints
         )
-        subnets = "\n".join(str(subnet.cidr) for subnet in item.subnets)
+        subnets = "\n".join(
+            f"{subnet.cidr} as {subnet.seen}" if subnet.seen else str(subnet.cidr)
+            for subnet in item.subnets
+        )
         table.add_row(item.network.name, subnets, names or "-")
     return table
 

@@ -10,10 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from netaddr import IPNetwork
+
 from macnet.contexts import EngineAddress
 from macnet.engine.archive import first_file, pack
 from macnet.engine.events import EventStream
-from macnet.engine.facts import Container, ContainerSpec, EngineInfo, ExecResult, parse_container
+from macnet.engine.facts import (
+    DEFAULT_POOLS,
+    Container,
+    ContainerSpec,
+    EngineInfo,
+    ExecResult,
+    parse_container,
+)
 from macnet.engine.translate import translated
 from macnet.errors import EngineError, ImageBuildFailed
 from macnet.models import Port
@@ -48,9 +57,9 @@ class Engine:
             architecture=str(raw.get("Architecture", "?")),
             rootless="name=rootless" in security,
             pools=tuple(
-                f"{pool.get('Base')} size {pool.get('Size')}"
-                for pool in raw.get("DefaultAddressPools") or ()
-            ),
+                IPNetwork(str(pool["Base"])) for pool in raw.get("DefaultAddressPools") or ()
+            )
+            or DEFAULT_POOLS,
         )
 
     def ping(self) -> None:

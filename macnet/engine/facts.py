@@ -6,6 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from netaddr import IPNetwork
+
+#: The default address pools of Docker's bridge driver, in the documentation of dockerd's
+#: option default-address-pools.
+DEFAULT_POOLS = (
+    IPNetwork("172.17.0.0/16"),
+    *(IPNetwork(f"172.{n}.0.0/{m}") for n, m in ((18, 15), (20, 14), (24, 14), (28, 14))),
+    IPNetwork("192.168.0.0/16"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
@@ -17,7 +27,8 @@ class EngineInfo:
     operating_system: str
     architecture: str
     rootless: bool
-    pools: tuple[str, ...] = ()
+    #: The ranges from which it takes subnets; Docker's own defaults where it names none.
+    pools: tuple[IPNetwork, ...] = DEFAULT_POOLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,8 +211,8 @@ def render_client(tunnel_subnet: IPNetwork, routes: HelperRoutes) -> str:
 
 
 def parse_subnets(text: str) -> tuple[IPNetwork, ...]:
-    """The allowed subnets of a file of `render_subnets`, as Docker has them."""
-    return tuple(IPNetwork(line.rpartition("=")[2]) for line in text.split())
+    """The allowed subnets of a file of `render_subnets`, as this host sees them."""
+    return tuple(IPNetwork(line.partition("=")[0]) for line in text.split())
 
 
 def parse_pushed(text: str) -> tuple[IPNetwork, ...]:

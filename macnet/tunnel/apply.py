@@ -16,7 +16,7 @@ from macnet.config import ClientChoice, Config
 from macnet.engine import Engine
 from macnet.errors import PortTaken, TunnelTimeout
 from macnet.helper import LABEL_NAME, Helper, HelperSpec, ensure_image
-from macnet.helper.spec import RELAY, SERVER, HelperRoutes, container_name
+from macnet.helper.spec import RELAY, SERVER, container_name
 from macnet.networks import gateway_of
 from macnet.paths import TunnelPaths
 from macnet.pki import Pki, ensure_pki
@@ -83,6 +83,7 @@ def apply_plan(
             relay_subnet=plan.relay_subnet,
             token=state.token or secrets.token_hex(16),
             options=options,
+            remaps=plan.remaps,
         )
         save_state(to.paths.state, state)
     with stage(to.progress, "building the helper image") as step:
@@ -91,7 +92,7 @@ def apply_plan(
     with stage(to.progress, "starting the server") as step:
         spec, step.changed = _start_server(plan, state, pki, helper, to)
         changes.append(step)
-    routes = HelperRoutes(subnets=plan.subnets, pushed=plan.pushed)
+    routes = plan.helper_routes
     with stage(to.progress, "setting the server's routes") as step:
         applied = helper.apply_routes(spec, routes)
         step.changed = applied.allowed or applied.pushed
@@ -134,8 +135,9 @@ def follow_plan(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> tuple[st
     """
     helper = Helper(to.engine, to.config.name)
     spec = _spec(plan, state, pki, to)
-    routes = HelperRoutes(subnets=plan.subnets, pushed=plan.pushed)
+    routes = plan.helper_routes
     repaired = []
+    save_state(to.paths.state, replace(state, remaps=plan.remaps))
     if plan.image is not Action.KEEP:
         ensure_image(to.engine, to.config.base_image, to.progress)
     if plan.server is not Action.KEEP and helper.ensure_server(spec, pki, routes):
@@ -171,7 +173,7 @@ def _start_server(
     """
     if plan.server_network == OWN_NETWORK:
         to.engine.ensure_network(OWN_NETWORK, {LABEL_NAME: to.config.name})
-    routes = HelperRoutes(subnets=plan.subnets, pushed=plan.pushed)
+    routes = plan.helper_routes
     spec = _spec(plan, state, pki, to)
     for attempt in range(PORT_TRIES + 1):
         try:
@@ -226,7 +228,7 @@ def _wait_for_traffic(plan: Plan, to: Apply) -> str | None:
 def _landmarks(plan: Plan) -> list[IPAddress]:
     """Addresses that always answer while their network exists: the bridges' own."""
     found = [
-        gateway_of(subnet)
+        subnet.seen_at(gateway_of(subnet))
         for item in plan.networks
         for subnet in item.subnets
         if subnet.cidr.version == 4

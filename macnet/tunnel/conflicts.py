@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork, IPSet
 
 from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
 from macnet.errors import SubnetConflict
 from macnet.helper.spec import client_address, tunnel_subnet6
 from macnet.models import Interface, Network, Route
-from macnet.networks import Selected, find_free_subnet, overlap, select_networks
+from macnet.networks import Selected, find_free_subnet, merge_subnets, overlap, select_networks
+from macnet.remaps import remap_networks
 from macnet.tunnel.facts import Facts
 
 #: The route of the classic docker-mac-network profile. It is wider than any Docker subnet, so
@@ -25,21 +27,37 @@ def select(
     routes: tuple[Route, ...],
     tunnel_subnet: IPNetwork,
     relay_subnet: IPNetwork,
+    remaps: Mapping[IPNetwork, IPNetwork] = MappingProxyType({}),
 ) -> tuple[Selected, ...]:
-    """Which networks are routed, beside what this host and the tunnel use themselves."""
+    """Which networks are routed, beside what this host and the tunnel use themselves.
+
+    ``remaps`` are those of the last setup.
+    """
     own = own_interface(interfaces, tunnel_subnet)
     here = bridges_here(networks, interfaces)
-    return select_networks(
-        networks,
-        include=config.networks,
-        exclude=config.exclude,
-        reserved=(
-            (tunnel_subnet, "the tunnel's own subnet"),
-            (tunnel_subnet6(tunnel_subnet), "the tunnel's own IPv6 prefix"),
-            (relay_subnet, "the relay's link"),
-            *host_ranges(interfaces, routes, own, here),
-        ),
+    reserved = (
+        (tunnel_subnet, "the tunnel's own subnet"),
+        (tunnel_subnet6(tunnel_subnet), "the tunnel's own IPv6 prefix"),
+        (relay_subnet, "the relay's link"),
+        *host_ranges(interfaces, routes, own, here),
     )
+    selected = select_networks(
+        networks, include=config.networks, exclude=config.exclude, reserved=reserved
+    )
+    return remap_networks(selected, config.remap, remaps, reserved)
+
+
+def pool_routes(
+    pools: Iterable[IPNetwork],
+    subnets: Iterable[IPNetwork],
+    reserved: Iterable[tuple[IPNetwork, str]],
+) -> tuple[IPNetwork, ...]:
+    """The engine's pools less what this host uses itself, and the subnets outside of them.
+
+    A network that the engine makes from its pools later is then routed already.
+    """
+    free = IPSet(pools) - IPSet([net for net, _ in reserved])
+    return merge_subnets((*free.iter_cidrs(), *subnets))
 
 
 def choose_subnets(config: Config, facts: Facts) -> tuple[IPNetwork, IPNetwork]:

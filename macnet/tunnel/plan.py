@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,18 +12,26 @@ from macnet.config import (
     DEFAULT_PORT,
     ClientChoice,
     Config,
+    RoutesChoice,
 )
 from macnet.engine import Container
 from macnet.errors import PortTaken
-from macnet.helper.spec import LABEL_SPEC, SERVER_PORT, HelperSpec
+from macnet.helper.spec import LABEL_SPEC, SERVER_PORT, HelperRoutes, HelperSpec
 from macnet.models import PortOwner
 from macnet.networks import (
     Selected,
-    merge_subnets,
     routed_subnets,
 )
 from macnet.profile import Profile, render_profile
-from macnet.tunnel.conflicts import CLASSIC_ROUTE, choose_subnets, select
+from macnet.remaps import free_range
+from macnet.tunnel.conflicts import (
+    CLASSIC_ROUTE,
+    choose_subnets,
+    host_ranges,
+    own_interface,
+    pool_routes,
+    select,
+)
 from macnet.tunnel.facts import Facts
 from macnet.tunnel.results import RouteChanges, diff_routes
 
@@ -49,6 +57,7 @@ class Plan:
     relay_subnet: IPNetwork
     server_network: str
     networks: tuple[Selected, ...]
+    #: The Docker subnets as this host sees them, and how they differ from before.
     subnets: tuple[IPNetwork, ...]
     routes: RouteChanges
     keys: Action
@@ -61,6 +70,22 @@ class Plan:
     pushed: tuple[IPNetwork, ...]
     connect: bool
     warnings: tuple[str, ...]
+
+    @property
+    def helper_routes(self) -> HelperRoutes:
+        """What the server lets through, translates and pushes."""
+        subnets = {s.cidr: s for item in self.networks for s in item.subnets}
+        ordered = sorted(subnets, key=lambda net: (net.version, net.first, net.prefixlen))
+        return HelperRoutes(
+            subnets=tuple(ordered),
+            pushed=self.pushed,
+            remaps=tuple((seen, net) for net in ordered if (seen := subnets[net].seen) is not None),
+        )
+
+    @property
+    def remaps(self) -> Mapping[IPNetwork, IPNetwork]:
+        """The Docker subnets that are reached under other ranges (real -> seen)."""
+        return {real: seen for seen, real in self.helper_routes.remaps}
 
     @property
     def changes(self) -> bool:
@@ -85,9 +110,21 @@ def plan_tunnel(
     """
     tunnel_subnet, relay_subnet = choose_subnets(config, facts)
     selected = select(
-        config, facts.networks, facts.interfaces, facts.routes, tunnel_subnet, relay_subnet
+        config,
+        facts.networks,
+        facts.interfaces,
+        facts.routes,
+        tunnel_subnet,
+        relay_subnet,
+        facts.state.remaps,
     )
     subnets = routed_subnets(selected)
+    routes = subnets
+    if config.routes is RoutesChoice.POOLS:
+        own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
+        taken = host_ranges(facts.interfaces, facts.routes, own, ())
+        reserved = (*taken, (tunnel_subnet, ""), (relay_subnet, ""))
+        routes = pool_routes(facts.engine.pools, subnets, reserved)
     port, port_note = _choose_port(config, facts, port_owner)
     keys = _keys(facts, renew_keys)
     spec = None
@@ -105,10 +142,10 @@ def plan_tunnel(
             pki_fingerprint=facts.pki.fingerprint,
         )
     profile = _profile_action(config, facts, port, keys)
-    gone = set(facts.profile_routes) - set(subnets)
+    gone = set(facts.profile_routes) - set(routes)
     if profile is Action.KEEP and gone and not keep_profile:
         profile = Action.REPLACE
-    profile_routes = facts.profile_routes if profile is Action.KEEP else subnets
+    profile_routes = facts.profile_routes if profile is Action.KEEP else routes
     manual = config.client is ClientChoice.NONE
     return Plan(
         port=port,
@@ -117,7 +154,7 @@ def plan_tunnel(
         server_network=server_network(facts),
         networks=selected,
         subnets=subnets,
-        routes=diff_routes(merge_subnets((*facts.profile_routes, *facts.pushed)), subnets),
+        routes=diff_routes(facts.allowed or facts.profile_routes, subnets),
         keys=keys,
         image=Action.KEEP if facts.image_exists else Action.CREATE,
         image_tag=facts.image_tag,
@@ -125,14 +162,14 @@ def plan_tunnel(
         relay=_container_action(facts.helper.relay, spec),
         profile=profile,
         profile_routes=profile_routes,
-        pushed=tuple(net for net in subnets if net not in profile_routes),
+        pushed=tuple(net for net in routes if net not in profile_routes),
         connect=not manual
         and (
             facts.client.state != "connected"
             or profile is not Action.KEEP
             or not facts.client_current
         ),
-        warnings=tuple(filter(None, (port_note, *_left_out(selected), _classic(facts)))),
+        warnings=tuple(filter(None, (port_note, *_left_out(selected, facts), _classic(facts)))),
     )
 
 
@@ -200,10 +237,19 @@ def server_network(facts: Facts) -> str:
     return "bridge" if any(n.name == "bridge" for n in facts.networks) else OWN_NETWORK
 
 
-def _left_out(selected: Iterable[Selected]) -> Iterable[str]:
+def _left_out(selected: Iterable[Selected], facts: Facts) -> Iterable[str]:
+    """What to do about each subnet that collides; the two ways out are commands."""
+    own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
+    taken = [net for net, _ in host_ranges(facts.interfaces, facts.routes, own, ())]
+    taken += [s.cidr for network in facts.networks for s in network.subnets]
     for item in selected:
         for subnet, why in item.left_out:
-            yield f"{item.network.name} ({subnet.cidr}) is not routed: it overlaps {why}"
+            name, free = item.network.name, free_range(subnet.cidr, taken)
+            anew = f" or create it anew: `docker network create --subnet {free} {name}`"
+            yield (
+                f"{name} ({subnet.cidr}) is not routed: it overlaps {why}. Reach it under other "
+                f"addresses: `macnet setup --remap auto`,{anew if free else ''}"
+            ).rstrip(",")
 
 
 def _classic(facts: Facts) -> str | None:

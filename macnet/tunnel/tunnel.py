@@ -9,11 +9,11 @@ from macnet import probe
 from macnet.clients.base import Client
 from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
 from macnet.engine import Engine
-from macnet.errors import NotSetUp
+from macnet.errors import NotSetUp, SubnetConflict
 from macnet.helper import LABEL_NAME, Helper
 from macnet.helper.image import remove_images
 from macnet.helper.spec import container_name
-from macnet.networks import Selected
+from macnet.networks import Selected, seen_addresses
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress, stage
 from macnet.state import load_state, lock, read_private, remove_tunnel_files, write_private
@@ -91,6 +91,7 @@ class Tunnel:
             self.around.routes(),
             self.config.tunnel_subnet or state.tunnel_subnet or DEFAULT_TUNNEL_SUBNET,
             state.relay_subnet or DEFAULT_RELAY_SUBNET,
+            state.remaps,
         )
 
     def profile_text(self) -> str:
@@ -120,14 +121,20 @@ class Tunnel:
             raise NotSetUp(f"there is no container {name}", hint="`macnet setup` makes it")
         yield from self.engine.logs(name, tail=tail, follow=follow)
 
-    def setup(self, *, force: bool = False) -> SetupResult:
+    def setup(self, *, force: bool = False, strict: bool = False) -> SetupResult:
         """Make the tunnel what it should be and wait until it carries traffic.
 
         Safe to repeat and safe after an interruption: every step looks at what there is.
-        Without ``force`` nothing is created where containers answer already.
+        Without ``force`` nothing is created where containers answer already. With ``strict``
+        a subnet that collides with this host is a `SubnetConflict`, and nothing is changed.
         """
         with lock(self.paths.lock):
             facts, plan = self._look()
+            if strict and (out := [s for item in plan.networks for s, _ in item.left_out]):
+                raise SubnetConflict(
+                    f"not routed: {', '.join(str(subnet.cidr) for subnet in out)}",
+                    hint="the warnings name who uses the addresses; --remap auto gives others",
+                )
             if not force and (why := self._reachable_without(facts, plan)):
                 return self._result(facts, plan, changed=False, already_reachable=why)
             return self._apply(facts, plan)
@@ -191,9 +198,8 @@ class Tunnel:
         known = [
             address
             for item in plan.networks
-            if item.routed
             for endpoint in item.network.endpoints
-            for address in endpoint.addresses
+            for address in seen_addresses(item, endpoint)
             if address.version == 4
         ][:8]
         answers = (
