@@ -9,22 +9,7 @@ from netaddr import IPNetwork
 
 from macnet.config import CompLzo
 from macnet.profile import Profile, parse_profile_routes, render_profile
-
-# Words from the list of safe options in Tunnelblick's sources (tunnelblick/defines.h), as far
-# as they may make sense in this profile. One that is not in Tunnelblick's list makes it refuse
-# an unattended install, so look there before you add one here.
-# fmt: off
-SAFE = {
-    "auth", "auth-nocache", "block-ipv6", "ca", "cert", "cipher", "client", "comp-lzo",
-    "compress", "connect-retry", "connect-timeout", "data-ciphers", "data-ciphers-fallback",
-    "dev", "dev-type", "explicit-exit-notify", "float", "ignore-unknown-option", "key",
-    "mssfix", "mute", "nobind", "peer-fingerprint", "persist-key", "persist-tun", "proto",
-    "pull-filter", "remote", "remote-cert-tls", "resolv-retry", "route", "route-ipv6",
-    "route-metric", "route-nopull", "server-poll-timeout", "setenv", "socket-flags",
-    "tls-cert-profile", "tls-crypt", "tls-groups", "tls-version-min", "tun-mtu", "verb",
-    "verify-x509-name",
-}
-# fmt: on
+from tests.lab.standin.rules import SAFE
 
 
 @dataclass(frozen=True)
