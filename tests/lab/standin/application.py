@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import plistlib
 import shutil
 import signal
 import socket
@@ -77,9 +78,9 @@ class Application:
         state = self.state_of(name)
         if state == "CONNECTED":
             return "false"
-        if any(s != "EXITING" for s in self.behaviour.others.values()):
-            if not self.behaviour.confirms_others:
-                raise TIMED_OUT
+        asks = any(s != "EXITING" for s in self.behaviour.others.values())
+        if asks and not self.behaviour.confirms_others:
+            raise TIMED_OUT
         if state == "DISCONNECTING":
             self._wait_gone(name)
             state = "EXITING"
@@ -163,8 +164,6 @@ class Application:
         return self.private.glob("*.tblk")
 
     def _find(self, identifier: str) -> Path | None:
-        import plistlib
-
         for bundle in self._bundles():
             plist = plistlib.loads((bundle / "Contents/Info.plist").read_bytes())
             if plist.get("CFBundleIdentifier", "").lower() == identifier:

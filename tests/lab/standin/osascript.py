@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             if not Path("/Applications/Tunnelblick.app").exists():
-                raise AppleError(-1728, 'Can't get application id "net.tunnelblick.tunnelblick".')
+                raise AppleError(-1728, "Can't get application id.")
             application = Application(places, Path.home())
             answer = getattr(application, command)(*arguments)
         except AppleError as error:
