@@ -289,7 +289,9 @@ def _remap(value: object) -> RemapWish:
         raise _Unfit(wanted, hint)
     auto = False
     pairs: dict[IPNetwork, IPNetwork] = {}
-    for text in (item.strip() if isinstance(item, str) else "" for item in given):
+    for text in (item.strip() if isinstance(item, str) else "?" for item in given):
+        if not text:
+            continue
         if text == "auto":
             auto = True
             continue

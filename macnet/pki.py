@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macnet.errors import StateError
+from macnet.files import ensure_private_dir, read_private, set_aside, write_private
 from macnet.progress import Progress
-from macnet.state import ensure_private_dir, read_private, set_aside, write_private
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Protocol
 
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from macnet import probe
 from macnet.checks.lanes import Gap, Lane, Spot, mark_routes, plan_lanes, plan_spots
@@ -17,16 +17,16 @@ from macnet.clients.base import ClientStatus
 from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET
 from macnet.engine import Engine, EngineInfo
 from macnet.errors import MacnetError
+from macnet.files import read_private
 from macnet.helper import HelperStatus
-from macnet.helper.spec import SERVER, SUBNETS_FILE, container_name
 from macnet.models import Interface, Network, Route
-from macnet.networks import Selected, gateway_of
+from macnet.networks import Selected
 from macnet.pki import Pki, load_pki
 from macnet.probe import PingResult, TcpResult
 from macnet.profile import parse_profile_routes
 from macnet.routes import RouteDiff, compare_routes
 from macnet.runner import CommandRunner
-from macnet.state import TunnelState, load_state, read_private
+from macnet.state import TunnelState, load_state
 from macnet.tunnel import Tunnel
 from macnet.tunnel.conflicts import own_interface, select
 from macnet.tunnel.facts import list_networks
@@ -203,14 +203,13 @@ class Context:
             self.routes,
             self.tunnel_subnet,
             self.relay_subnet,
+            self.state.remaps,
         )
 
     @cached_property
     def allowed(self) -> tuple[IPNetwork, ...]:
-        """The subnets that the server lets through (see its script subnets.sh)."""
-        name = container_name(self.tunnel.config.name, SERVER)
-        data = self.engine.read_file(name, SUBNETS_FILE) or b""
-        return parse_subnets(data.decode(errors="replace"))
+        """The subnets that the server lets through, as this machine sees them."""
+        return self.tunnel.helper.allowed_subnets()
 
     @cached_property
     def announced(self) -> tuple[IPNetwork, ...]:
@@ -230,7 +229,7 @@ class Context:
     @cached_property
     def route_diff(self) -> RouteDiff:
         """How this machine routes the carried subnets."""
-        nets = [lane.subnet.cidr for lane in self.planned_lanes if not lane.blocked]
+        nets = [lane.subnet.route for lane in self.planned_lanes if not lane.blocked]
         return compare_routes(nets, self.routes, self.interface or "")
 
     @cached_property
@@ -270,7 +269,7 @@ class Context:
     def answers(self) -> Answers:
         """All pings in one batch, then all connects: together they need too many files."""
         spots = [spot for spot in self.spots if not spot.lane.blocked]
-        gateways = [gateway_of(lane.subnet) for lane in self.lanes_in_use if not lane.blocked]
+        gateways = [lane.gateway for lane in self.lanes_in_use if not lane.blocked]
         addresses = list(dict.fromkeys([*gateways, *(spot.address for spot in spots)]))
         ports = [(spot.address, port) for spot in spots for port in spot.ports]
         pings = self.prober.ping_all(addresses, timeout_s=self.timeout_s)
@@ -279,14 +278,3 @@ class Context:
             {result.address: result for result in pings},
             {(result.address, result.port): result for result in tcp},
         )
-
-
-def parse_subnets(text: str) -> tuple[IPNetwork, ...]:
-    """The real subnets of the server's allowlist, ``SUBNET`` or ``SEEN=SUBNET`` per line."""
-    found = []
-    for line in text.split():
-        try:
-            found.append(IPNetwork(line.rpartition("=")[2]))
-        except (AddrFormatError, ValueError):
-            continue
-    return tuple(found)

@@ -13,7 +13,7 @@ from netaddr import IPAddress, IPNetwork
 
 from macnet.checks.targets import Located
 from macnet.models import Endpoint, Network, Port, Subnet
-from macnet.networks import Selected
+from macnet.networks import Selected, gateway_of
 from macnet.routes import RouteDiff
 
 #: The checks that can take single lanes out of those that follow.
@@ -34,7 +34,13 @@ class Lane:
     @property
     def label(self) -> str:
         """How results name it."""
-        return f"{self.network.name} {self.subnet.cidr}"
+        seen = f" as {self.subnet.seen}" if self.subnet.seen is not None else ""
+        return f"{self.network.name} {self.subnet.cidr}{seen}"
+
+    @property
+    def gateway(self) -> IPAddress:
+        """The bridge's address as this host reaches it."""
+        return self.subnet.seen_at(gateway_of(self.subnet))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +95,9 @@ def plan_lanes(selected: Iterable[Selected], carried: Sequence[IPNetwork]) -> tu
     """
     lanes = []
     for item in selected:
-        left_out = (subnet for subnet, _ in item.left_out if covered(subnet.cidr, carried))
+        left_out = (subnet for subnet, _ in item.left_out if covered(subnet.route, carried))
         for subnet in (*item.subnets, *left_out):
-            blocked = None if covered(subnet.cidr, carried) else SUBNETS_CHECK
+            blocked = None if covered(subnet.route, carried) else SUBNETS_CHECK
             lanes.append(Lane(item.network, subnet, blocked))
     return tuple(lanes)
 
@@ -100,7 +106,9 @@ def mark_routes(lanes: Iterable[Lane], diff: RouteDiff) -> tuple[Lane, ...]:
     """Block the lanes that don't leave this host by the tunnel."""
     present = set(diff.present)
     return tuple(
-        lane if lane.blocked or lane.subnet.cidr in present else replace(lane, blocked=ROUTES_CHECK)
+        lane
+        if lane.blocked or lane.subnet.route in present
+        else replace(lane, blocked=ROUTES_CHECK)
         for lane in lanes
     )
 
@@ -196,24 +204,26 @@ class _Scene:
         spots: list[Spot] = []
         gaps: list[Gap] = []
         for address in endpoint.addresses:
-            lane = self._find_lane(address)
+            lane = self._find_lane(address, item.network)
             if lane is None:
                 subject = f"{endpoint.container} {address}"
                 gaps.append(Gap(subject, _why_not_routed(item, address)))
             else:
                 exposed = frozenset() if asked else self._exposed(item.network, endpoint)
-                spots.append(Spot(address, lane, endpoint.container, asked, exposed))
+                seen = lane.subnet.seen_at(address)
+                spots.append(Spot(seen, lane, endpoint.container, asked, exposed))
         return spots, gaps
 
     def _place_address(self, address: IPAddress, asked: frozenset[int], text: str) -> _Placed:
         for item in self._selected:
             for endpoint in item.network.endpoints:
-                if address in endpoint.addresses:
-                    one = replace(endpoint, addresses=(address,))
+                real = _real_address(item, endpoint, address)
+                if real is not None:
+                    one = replace(endpoint, addresses=(real,))
                     spots, gaps = self.try_endpoint(item, one, asked)
                     fix = _connect_fix(endpoint.container)
                     return spots, [replace(gap, fix=fix) for gap in gaps]
-        lane = self._find_lane(address)
+        lane = next((lane for lane in self._lanes if address in lane.subnet.route), None)
         if lane is not None:
             return [Spot(address, lane, asked=asked)], []
         for item in self._selected:
@@ -223,8 +233,16 @@ class _Scene:
         fix = "`macnet networks` shows the engine's networks; name an address on one of them"
         return [], [Gap(text, "it is outside every network of this engine", fix)]
 
-    def _find_lane(self, address: IPAddress) -> Lane | None:
-        return next((lane for lane in self._lanes if address in lane.subnet.cidr), None)
+    def _find_lane(self, address: IPAddress, network: Network) -> Lane | None:
+        """The lane of a container's own address."""
+        return next(
+            (
+                lane
+                for lane in self._lanes
+                if lane.network.id == network.id and address in lane.subnet.cidr
+            ),
+            None,
+        )
 
     def _exposed(self, network: Network, endpoint: Endpoint) -> frozenset[int]:
         ports = endpoint.ports
@@ -232,6 +250,15 @@ class _Scene:
         if not ports and network.internal:
             ports = self._read_ports(endpoint.container_id)
         return frozenset(port.number for port in ports if port.protocol == "tcp")
+
+
+def _real_address(item: Selected, endpoint: Endpoint, address: IPAddress) -> IPAddress | None:
+    """The container's own address if ``address`` is that, or the one under which it is seen."""
+    for own in endpoint.addresses:
+        seen = {own, *(s.seen_at(own) for s in item.subnets if own in s.cidr)}
+        if address in seen:
+            return own
+    return None
 
 
 def _why_not_routed(item: Selected, address: IPAddress) -> str:

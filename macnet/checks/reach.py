@@ -12,7 +12,6 @@ from macnet.checks.base import Check, Finding, Outcome, fail, ok, skip
 from macnet.checks.context import Context
 from macnet.checks.lanes import ROUTES_CHECK, Lane, Spot
 from macnet.helper.spec import RELAY, container_name
-from macnet.networks import gateway_of
 from macnet.probe import TcpOutcome, TcpResult
 
 _RECONNECT = "`macnet disconnect`, then `macnet connect`"
@@ -21,7 +20,7 @@ _GATEWAY_CHECK, _PING_CHECK = "reach.gateway", "reach.ping"
 
 def _routes(context: Context) -> list[Finding]:
     diff, own = context.route_diff, context.interface
-    asked = {lane.subnet.cidr: lane.label for lane in context.lanes_in_use}
+    asked = {lane.subnet.route: lane.label for lane in context.lanes_in_use}
     found = []
     present = [net for net in diff.present if net in asked]
     if present:
@@ -83,7 +82,7 @@ def _gateways(context: Context) -> list[Finding]:
     dead = [lane for lane in lanes if not _answers_itself(context, lane)]
     silent = [lane for lane in dead if not _someone_lives(context, lane)]
     if len(silent) == len(lanes):
-        first = gateway_of(lanes[0].subnet)
+        first = lanes[0].gateway
         relay = container_name(context.tunnel.config.name, RELAY)
         return [
             fail(
@@ -94,7 +93,7 @@ def _gateways(context: Context) -> list[Finding]:
         ]
     found = []
     for lane in lanes:
-        gateway = gateway_of(lane.subnet)
+        gateway = lane.gateway
         answer = context.answers.pings[gateway]
         if lane in silent:
             fix = f"`docker network inspect {lane.network.name}` tells whether it is in use"
@@ -108,7 +107,7 @@ def _gateways(context: Context) -> list[Finding]:
 
 
 def _answers_itself(context: Context, lane: Lane) -> bool:
-    return context.answers.pings[gateway_of(lane.subnet)].ok
+    return context.answers.pings[lane.gateway].ok
 
 
 def _someone_lives(context: Context, lane: Lane) -> bool:

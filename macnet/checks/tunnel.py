@@ -9,6 +9,7 @@ from netaddr import IPAddress
 from macnet.checks.base import Check, Finding, fail, ok, skip, warn
 from macnet.checks.context import Context
 from macnet.checks.lanes import SUBNETS_CHECK, covered
+from macnet.config import RoutesChoice
 from macnet.pki import EXPIRY_WARNING, days_left
 from macnet.probe import TcpOutcome
 from macnet.profile import Profile, parse_profile_routes, render_profile
@@ -98,7 +99,7 @@ def _subnets(context: Context) -> list[Finding]:
     if len(lanes) > len(missing):
         found.append(ok(f"{len(lanes) - len(missing)} subnets pass the server and have a route"))
     for lane in missing:
-        net = lane.subnet.cidr
+        net = lane.subnet.route
         lacks = [
             words
             for words, nets in (
@@ -110,11 +111,13 @@ def _subnets(context: Context) -> list[Finding]:
         evidence = "; ".join(lacks) or "route and allowlist differ"
         found.append(fail(evidence, _REGENERATE, subject=lane.label))
     left_out = [s.cidr for item in context.selected for s, _ in item.left_out]
-    existing = [*left_out, *(lane.subnet.cidr for lane in lanes)]
-    # The profile's routes are merged: one of them may carry several subnets.
+    existing = [*left_out, *(lane.subnet.route for lane in lanes)]
+    pools = context.tunnel.config.routes is RoutesChoice.POOLS
+    # The profile's routes are merged: one of them may carry several subnets. Routes of whole
+    # pools are there for networks to come.
     stale = [
         net
-        for net in dict.fromkeys([*context.announced, *context.allowed])
+        for net in dict.fromkeys([*(() if pools else context.announced), *context.allowed])
         if not any(subnet in net for subnet in existing)
     ]
     if stale:

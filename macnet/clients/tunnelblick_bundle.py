@@ -20,7 +20,7 @@ from pathlib import Path
 from xml.parsers.expat import ExpatError
 
 from macnet.errors import ClientFailed, ClientRefused
-from macnet.state import ensure_private_dir, write_private
+from macnet.files import ensure_private_dir, write_private
 
 _PLIST = Path("Contents/Info.plist")
 _CONFIG = Path("Contents/Resources/config.ovpn")

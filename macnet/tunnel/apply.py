@@ -15,6 +15,7 @@ from macnet.clients.base import Client, ClientState
 from macnet.config import ClientChoice, Config
 from macnet.engine import Engine
 from macnet.errors import PortTaken, TunnelTimeout
+from macnet.files import write_private
 from macnet.helper import LABEL_NAME, Helper, HelperSpec, ensure_image
 from macnet.helper.spec import RELAY, SERVER, container_name
 from macnet.networks import gateway_of
@@ -22,7 +23,7 @@ from macnet.paths import TunnelPaths
 from macnet.pki import Pki, ensure_pki
 from macnet.profile import Profile, render_profile
 from macnet.progress import Progress, stage
-from macnet.state import TunnelState, save_state, write_private
+from macnet.state import TunnelState, save_state
 from macnet.tunnel.facts import Surroundings
 from macnet.tunnel.plan import OWN_NETWORK, Action, Plan
 

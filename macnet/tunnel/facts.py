@@ -11,6 +11,7 @@ from macnet import host
 from macnet.clients.base import Client, ClientStatus
 from macnet.engine import Engine, EngineInfo
 from macnet.errors import StateError
+from macnet.files import read_private
 from macnet.helper import Helper, HelperStatus, helper_image_tag
 from macnet.models import Interface, Network, PortOwner, Route
 from macnet.networks import parse_networks
@@ -20,7 +21,7 @@ from macnet.profile import parse_profile_routes
 from macnet.progress import Progress
 from macnet.routes import list_routes
 from macnet.runner import CommandRunner
-from macnet.state import TunnelState, load_state, read_private
+from macnet.state import TunnelState, load_state
 
 
 @dataclass(frozen=True, slots=True)

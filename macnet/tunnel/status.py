@@ -11,6 +11,7 @@ from macnet.clients.base import Client, ClientState, ClientStatus
 from macnet.config import Config
 from macnet.engine import Container, Engine
 from macnet.errors import EngineError, MacnetError
+from macnet.files import read_private
 from macnet.helper import Helper, HelperStatus
 from macnet.helper.spec import RELAY, SERVER, SERVER_PORT, container_name
 from macnet.paths import TunnelPaths
@@ -18,7 +19,7 @@ from macnet.pki import EXPIRY_WARNING, Pki, days_left
 from macnet.profile import parse_profile_routes
 from macnet.progress import Progress
 from macnet.routes import compare_routes
-from macnet.state import load_state, read_private
+from macnet.state import load_state
 from macnet.tunnel.facts import Surroundings, load_pki_or_none
 from macnet.tunnel.results import ClientReport, EngineReport, HelperReport, Setting, Status
 

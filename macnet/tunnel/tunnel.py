@@ -10,13 +10,14 @@ from macnet.clients.base import Client
 from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
 from macnet.engine import Engine
 from macnet.errors import NotSetUp, SubnetConflict
+from macnet.files import lock, read_private, remove_tunnel_files, write_private
 from macnet.helper import LABEL_NAME, Helper
 from macnet.helper.image import remove_images
 from macnet.helper.spec import container_name
 from macnet.networks import Selected, seen_addresses
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress, stage
-from macnet.state import load_state, lock, read_private, remove_tunnel_files, write_private
+from macnet.state import load_state
 from macnet.tunnel.apply import Apply, apply_plan, connect_client, follow_plan
 from macnet.tunnel.conflicts import bridges_here, own_interface, select
 from macnet.tunnel.facts import Facts, Surroundings, gather_facts, list_networks

@@ -15,18 +15,16 @@ from hypothesis import strategies as st
 from netaddr import IPNetwork
 
 from macnet.errors import Busy, StateError
-from macnet.progress import Silent
-from macnet.state import (
-    TunnelState,
+from macnet.files import (
     ensure_private_dir,
-    load_state,
     lock,
     read_private,
     remove_tunnel_files,
-    save_state,
     set_aside,
     write_private,
 )
+from macnet.progress import Silent
+from macnet.state import TunnelState, load_state, save_state
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -270,7 +268,7 @@ def test_only_one_holds_the_lock_and_the_other_hears_who(tmp_path: Path) -> None
 def test_the_lock_ends_with_a_killed_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
-        "import pathlib, sys, time; from macnet.state import lock\n"
+        "import pathlib, sys, time; from macnet.files import lock\n"
         "with lock(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     argv = [sys.executable, "-c", code, str(path)]

@@ -21,6 +21,7 @@ from macnet.errors import (
     EngineUnreachable,
     MacnetError,
 )
+from macnet.files import write_private
 from macnet.helper import HelperSpec, helper_image_tag
 from macnet.helper.spec import (
     LABEL_NAME,
@@ -36,7 +37,7 @@ from macnet.paths import TunnelPaths
 from macnet.pki import Pki, create_pki, save_pki
 from macnet.profile import Profile, render_profile
 from macnet.progress import Silent
-from macnet.state import TunnelState, save_state, write_private
+from macnet.state import TunnelState, save_state
 from macnet.tunnel import Tunnel
 from tests.unit.checks.fakes import (
     MAC,
