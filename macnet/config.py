@@ -191,7 +191,8 @@ def _file(path: Path) -> dict[str, object]:
             hint='A line reads like `port = 13194` or `networks = ["web*"]`.',
         ) from error
     for key in values:
-        if key not in _PARSERS:
+        # A tunnel's name follows from its context.
+        if key not in _PARSERS or key == "name":
             near = difflib.get_close_matches(key, _PARSERS, n=1)
             known = f"The keys are {', '.join(sorted(_PARSERS))}."
             hint = f"Did you mean `{near[0]}`?" if near else known

@@ -15,9 +15,10 @@ from macnet.errors import SubnetConflict
 from macnet.models import Subnet
 from macnet.networks import Selected, overlap
 
-#: Where automatic remaps are taken from, from the bottom up: seldom used by home networks,
-#: Docker or cloud networks, and large enough for any Docker subnet.
-POOL = IPNetwork("10.192.0.0/10")
+#: Where automatic remaps are taken from, from the bottom up, by IP version: seldom used by home
+#: networks, Docker or cloud networks, and large enough for any Docker subnet. The second is
+#: unique local (RFC 4193).
+POOLS = {4: IPNetwork("10.192.0.0/10"), 6: IPNetwork("fd6d:6163:6e65::/48")}
 
 Reserved = Iterable[tuple[IPNetwork, str]]
 
@@ -86,7 +87,7 @@ def _claim(real: IPNetwork, seen: IPNetwork, taken: Iterable[tuple[IPNetwork, st
 def _choose(
     real: IPNetwork, before: IPNetwork | None, taken: Iterable[tuple[IPNetwork, str]]
 ) -> IPNetwork | None:
-    """The range of before if it is free, else the first free one; None for IPv6."""
+    """The range of before if it is free, else the first free one."""
     used = [net for net, _ in taken]
     if before is not None and not any(overlap(before, net) for net in used):
         return before
@@ -94,10 +95,8 @@ def _choose(
 
 
 def free_range(like: IPNetwork, taken: Iterable[IPNetwork]) -> IPNetwork | None:
-    """The first range of `POOL` that is as large as ``like`` and free; None for IPv6."""
-    if like.version != POOL.version:
-        return None
-    free = IPSet(POOL) - IPSet([net for net in taken if net.version == POOL.version])
+    """The first range of `POOLS` that is as large as ``like`` and free, None without one."""
+    free = IPSet(POOLS[like.version]) - IPSet([net for net in taken if net.version == like.version])
     for candidate in free.iter_cidrs():
         if candidate.prefixlen <= like.prefixlen:
             return IPNetwork((candidate.first, like.prefixlen), version=like.version)

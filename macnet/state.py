@@ -34,11 +34,11 @@ class TunnelState:
     remaps: Mapping[IPNetwork, IPNetwork] = field(default_factory=dict)
 
 
-def load_state(path: Path, progress: Progress) -> TunnelState:
-    """Return the record in ``path``; an empty one where it is absent or damaged.
+def load_state(path: Path, progress: Progress, *, repair: bool = False) -> TunnelState:
+    """Return the record in ``path``; an empty one, with a warning, where it is damaged.
 
-    A damaged file is set aside with a warning. A file of a newer macnet is a `StateError`:
-    writing over it would lose what that one knows.
+    With ``repair`` a damaged file is set aside first; whoever will write must ask for that.
+    A file of a newer macnet is a `StateError`: writing over it would lose what that one knows.
     """
     data = read_private(path)
     if data is None:
@@ -46,6 +46,9 @@ def load_state(path: Path, progress: Progress) -> TunnelState:
     try:
         return _parse(data, path)
     except (ValueError, RecursionError) as error:
+        if not repair:
+            progress.warn(f"{path} is damaged ({error}); `macnet setup` sets it aside")
+            return TunnelState()
         aside = set_aside(path)
         progress.warn(f"{path} was damaged ({error}); it is now {aside.name} and a new one is made")
         return TunnelState()

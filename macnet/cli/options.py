@@ -46,6 +46,7 @@ Context = Annotated[
         help="Docker context of the engine.",
     ),
 ]
+All = Annotated[bool, typer.Option("--all", help="Every tunnel, of every context.")]
 Port = Annotated[
     int | None,
     typer.Option(

@@ -37,6 +37,7 @@ class Output:
         self._stage: str | None = None
         self._began = 0.0
         self._spinner: Status | None = None
+        self._warned: set[str] = set()
 
     def result(self, kind: str, value: object, shown: Iterable[str | Table]) -> None:
         """Print a command's result: ``value`` as JSON, or what a view made of it."""
@@ -139,7 +140,8 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Something to know that stops nothing."""
-        if not self._quiet:
+        if not self._quiet and text not in self._warned:
+            self._warned.add(text)
             self._note(f"{_colored('warning:', '33;1')} {text}")
 
     @property

@@ -16,12 +16,13 @@ def profile(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write it to FILE (mode 0600)."),
     ] = None,
+    docker_context: options.Context = None,
     json: options.Json = False,
 ) -> None:
     """Print the client's profile, or write it to a file. It holds a private key."""
     from macnet.cli.session import open_session  # noqa: PLC0415
 
-    session = open_session(context)
+    session = open_session(context, context=docker_context)
     text = session.tunnel.profile_text()
     if output is None:
         session.output.result("profile", {"profile": text}, [text.rstrip("\n")])

@@ -22,6 +22,8 @@ from macnet.state import load_state
 from macnet.tunnel import Setting, Status, Surroundings, Tunnel, report_status
 
 DEFAULT_TUNNEL = "macnet"
+#: They choose the tunnel whose options are remembered.
+_NOT_REMEMBERED = frozenset({"context", "name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,40 @@ def engine_address(config: Config) -> EngineAddress:
     return resolve_engine(config.context, os.environ, Path.home())
 
 
+def tunnel_name(context: str | None) -> str:
+    """Each Docker context that is named has a tunnel of its own, called like it."""
+    return DEFAULT_TUNNEL if context is None else context.replace("+", "-")[:40]
+
+
+def open_sessions(run: typer.Context) -> list[Session]:
+    """The tunnel of the settings, and every other one that has files here."""
+    first = open_session(run)
+    output = first.output
+    paths = Paths.default()
+    folder = paths.state / "tunnels"
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    contexts = {
+        name: load_state(paths.tunnel(name).state, output).context
+        for name in names
+        if name != first.config.name
+    }
+    return [
+        first,
+        *(
+            open_session(run, context=context or name if name != DEFAULT_TUNNEL else None)
+            for name, context in contexts.items()
+        ),
+    ]
+
+
 def open_session(run: typer.Context, /, **flags: object) -> Session:
     """Load the configuration with ``flags`` on top and prepare, but touch nothing yet."""
     output = run.find_root().ensure_object(Output)
     paths = Paths.default()
-    files = paths.tunnel(DEFAULT_TUNNEL)
+    # Whose remembered options count depends on the context, which is itself a setting.
+    context = load_config(paths.config_file, os.environ, {}, flags).context
+    flags = {**flags, "name": tunnel_name(context)}
+    files = paths.tunnel(tunnel_name(context))
     remembered = load_state(files.state, output).options
     arguments = (paths.config_file, os.environ, remembered, flags)
     config = load_config(*arguments)
@@ -98,7 +129,10 @@ def open_session(run: typer.Context, /, **flags: object) -> Session:
         client_reason=why,
         around=Surroundings(runner=runner, system=system),
         progress=output,
-        options={**remembered, **plain_options(flags)},
+        options={
+            **remembered,
+            **{k: v for k, v in plain_options(flags).items() if k not in _NOT_REMEMBERED},
+        },
     )
     return Session(output, config, tunnel, tuple(_settings(config, sources)))
 
@@ -112,4 +146,5 @@ def _settings(config: Config, sources: dict[str, str]) -> list[Setting]:
     return [
         Setting(item.name, words(getattr(config, item.name)), sources[item.name])
         for item in fields(config)
+        if item.name != "name"
     ]

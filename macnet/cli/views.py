@@ -112,7 +112,7 @@ def status(now: Status, *, verbose: bool) -> Shown:
     """The state of every part, one line each."""
     table = _table("", "", header=False)
     engine = now.engine
-    table.add_row("tunnel", "up" if now.up else "down")
+    table.add_row("tunnel", f"{now.name} is {'up' if now.up else 'down'}")
     table.add_row("engine", engine.error or f"{engine.version} at {engine.url}")
     if engine.source:
         table.add_row("", f"chosen by {engine.source}")

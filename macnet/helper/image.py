@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from macnet.engine import Engine
+from macnet.helper.spec import LABEL_ROLE
 from macnet.progress import Progress
 from macnet.render import render, template_names, template_text
 
@@ -52,5 +53,7 @@ def ensure_image(engine: Engine, base_image: str | None, progress: Progress) -> 
 
 
 def remove_images(engine: Engine) -> int:
-    """Remove every image that macnet built; returns how many."""
+    """Remove every image that macnet built, unless another tunnel uses it; returns how many."""
+    if engine.find_labelled(LABEL_ROLE):
+        return 0
     return sum(engine.remove_image(image) for image in engine.list_images(LABEL_IMAGE))

@@ -83,6 +83,7 @@ def apply_plan(
             tunnel_subnet=plan.tunnel_subnet,
             relay_subnet=plan.relay_subnet,
             token=state.token or secrets.token_hex(16),
+            context=to.config.context,
             options=options,
             remaps=plan.remaps,
         )

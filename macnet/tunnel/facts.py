@@ -86,8 +86,9 @@ def gather_facts(
     base_image: str | None,
     around: Surroundings,
     progress: Progress,
+    repair: bool,
 ) -> Facts:
-    """Look at everything once. Changes nothing, except that a damaged record is set aside."""
+    """Look at everything once. Changes nothing, but with ``repair`` sets a damaged record aside."""
     tag = helper_image_tag(base_image)
     profile = read_private(paths.profile)
     return Facts(
@@ -96,7 +97,7 @@ def gather_facts(
         helper=helper.status(),
         image_tag=tag,
         image_exists=engine.find_image(tag) is not None,
-        state=load_state(paths.state, progress),
+        state=load_state(paths.state, progress, repair=repair),
         pki=load_pki_or_none(paths),
         profile=None if profile is None else profile.decode(errors="replace"),
         allowed=helper.allowed_subnets(),

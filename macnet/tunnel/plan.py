@@ -238,18 +238,19 @@ def server_network(facts: Facts) -> str:
 
 
 def _left_out(selected: Iterable[Selected], facts: Facts) -> Iterable[str]:
-    """What to do about each subnet that collides; the two ways out are commands."""
-    own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
-    taken = [net for net, _ in host_ranges(facts.interfaces, facts.routes, own, ())]
-    taken += [s.cidr for network in facts.networks for s in network.subnets]
-    for item in selected:
-        for subnet, why in item.left_out:
-            name, free = item.network.name, free_range(subnet.cidr, taken)
-            anew = f" or create it anew: `docker network create --subnet {free} {name}`"
-            yield (
-                f"{name} ({subnet.cidr}) is not routed: it overlaps {why}. Reach it under other "
-                f"addresses: `macnet setup --remap auto`,{anew if free else ''}"
-            ).rstrip(",")
+    """Each subnet that collides, and the two ways out as commands."""
+    out = [(item.network.name, s, why) for item in selected for s, why in item.left_out]
+    for name, subnet, why in out:
+        yield f"{name} ({subnet.cidr}) is not routed: it overlaps {why}"
+    if out:
+        own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
+        taken = [net for net, _ in host_ranges(facts.interfaces, facts.routes, own, ())]
+        taken += [s.cidr for network in facts.networks for s in network.subnets]
+        free = free_range(out[0][1].cidr, taken)
+        yield (
+            "`macnet setup --remap auto` reaches such networks under other addresses; or create "
+            f"them anew where it is free, like `docker network create --subnet {free} NAME`"
+        )
 
 
 def _classic(facts: Facts) -> str | None:

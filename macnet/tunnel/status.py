@@ -14,6 +14,7 @@ from macnet.errors import EngineError, MacnetError
 from macnet.files import read_private
 from macnet.helper import Helper, HelperStatus
 from macnet.helper.spec import RELAY, SERVER, SERVER_PORT, container_name
+from macnet.networks import merge_subnets
 from macnet.paths import TunnelPaths
 from macnet.pki import EXPIRY_WARNING, Pki, days_left
 from macnet.profile import parse_profile_routes
@@ -43,6 +44,8 @@ def report_status(
     state = load_state(paths.state, progress)
     profile = read_private(paths.profile)
     subnets = parse_profile_routes(profile.decode(errors="replace")) if profile else ()
+    if engine is not None:
+        subnets = merge_subnets((*subnets, *Helper(engine, config.name).pushed_routes()))
     now = client.status()
     missing = _missing_routes(subnets, now, around)
     pki = load_pki_or_none(paths)
@@ -100,7 +103,7 @@ def _helper_reports(name: str, helper: HelperStatus | None) -> tuple[HelperRepor
 def _missing_routes(
     subnets: tuple[IPNetwork, ...], client: ClientStatus, around: Surroundings
 ) -> tuple[IPNetwork, ...]:
-    """The profile's subnets that don't go out by the tunnel now."""
+    """The tunnel's routes that don't go out by it now."""
     if client.interface is None:
         return subnets
     try:

@@ -66,8 +66,8 @@ class Tunnel:
         """The helper's containers on the engine."""
         return Helper(self.engine, self.config.name)
 
-    def facts(self) -> Facts:
-        """Look at everything once."""
+    def facts(self, *, repair: bool = False) -> Facts:
+        """Look at everything once; ``repair`` sets a damaged record aside."""
         return gather_facts(
             engine=self.engine,
             helper=self.helper,
@@ -76,6 +76,7 @@ class Tunnel:
             base_image=self.config.base_image,
             around=self.around,
             progress=self.progress,
+            repair=repair,
         )
 
     def plan(self, *, renew_keys: bool = False) -> Plan:
@@ -184,7 +185,7 @@ class Tunnel:
 
     def _look(self, *, renew_keys: bool = False) -> tuple[Facts, Plan]:
         with stage(self.progress, "looking at the engine"):
-            facts = self.facts()
+            facts = self.facts(repair=True)
             plan = plan_tunnel(self.config, facts, self.around.port_owner, renew_keys=renew_keys)
         for warning in plan.warnings:
             self.progress.warn(warning)

@@ -69,7 +69,6 @@ def test_a_full_file(file: Path) -> None:
     file.write_text(
         """
         context = "colima"
-        name = "work"
         port = 1194
         tunnel_subnet = "10.99.0.0/24"
         tun_mtu = 1500
@@ -82,7 +81,6 @@ def test_a_full_file(file: Path) -> None:
     )
     assert load(file) == Config(
         context="colima",
-        name="work",
         port=1194,
         tunnel_subnet=IPNetwork("10.99.0.0/24"),
         tun_mtu=1500,
