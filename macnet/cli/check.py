@@ -33,10 +33,12 @@ def check(
 
     session = open_session(context, context=docker_context)
 
+    every = verbose or bool(targets)
+
     def show(result: checks.Result) -> None:
-        session.output.live(views.check_result(result, verbose=verbose))
+        session.output.live(views.check_result(result, every=every))
 
     report = checks.run(session.tunnel, targets or [], timeout_s=timeout, on_result=show)
-    session.output.result("check", report, views.check_summary(report))
+    session.output.result("check", report, views.check_summary(report, every=every))
     if not report.ok:
         raise ChecksFailed("checks failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -164,23 +165,31 @@ def down(done: DownResult, *, purged: bool) -> Shown:
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "skip": "skip"}
 
 
-def check_result(result: Result, *, verbose: bool) -> str | None:
-    """One line of a check as it ends, with the fix below it where there is one."""
-    if result.outcome == "skip" and not verbose:
+def check_result(result: Result, *, every: bool) -> str | None:
+    """One line of a check as it ends; None for what only counts.
+
+    Skips, and what is well with a single container or network, are shown with ``every``.
+    """
+    counts = result.outcome == "skip" or (result.outcome == "ok" and result.subject is not None)
+    if counts and not every:
         return None
-    subject = f" {result.subject}" if result.subject else ""
-    return f"{_MARKS[result.outcome]}  {result.title}{subject}: {result.evidence}"
+    what = result.subject or result.title
+    line = f"{_MARKS[result.outcome]}  {what}: {result.evidence}"
+    return line if result.outcome == "ok" else f"{line} [{result.id}]"
 
 
-def check_summary(report: Report) -> Shown:
-    """The counts, and what to do about each failure."""
-    shown: Shown = [""]
-    fixes = dict.fromkeys(
-        result.fix for result in report.results if result.fix and result.outcome in ("fail", "warn")
-    )
-    shown += [f"fix: {fix}" for fix in fixes if fix]
-    counts = ", ".join(f"{count} {name}" for name, count in report.counts.items() if count)
-    shown.append(counts)
+def check_summary(report: Report, *, every: bool) -> Shown:
+    """What was only counted, what to do about each failure, and the totals."""
+    shown: Shown = []
+    if not every:
+        fine = Counter(r.title for r in report.results if r.outcome == "ok" and r.subject)
+        shown += [f"{_MARKS['ok']}  {title}: {count} of them" for title, count in fine.items()]
+    bad = [r for r in report.results if r.fix and r.outcome in ("fail", "warn")]
+    if bad:
+        shown.append("")
+        shown += [f"fix: {fix}" for fix in dict.fromkeys(r.fix for r in bad) if fix]
+    shown.append("")
+    shown.append(", ".join(f"{count} {name}" for name, count in report.counts.items() if count))
     return shown
 
 
