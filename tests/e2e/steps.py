@@ -1,0 +1,125 @@
+"""What the end-to-end tests do on the Mac side: run macnet, and send traffic."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab import BASE_IMAGE, UDP_ECHO_PORT, Lab
+from tests.lab.process import Completed
+
+PROGRAM = str(Path(sys.executable).with_name("macnet"))
+#: Sends a datagram and prints the echo; exits 1 if none comes.
+_UDP = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(2)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.send(b"hello")
+sys.exit(s.recv(100) != b"hello")
+"""
+#: Connects and prints open, refused, unreachable or timeout.
+_TCP = """
+import errno, socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+s.settimeout(float(sys.argv[3]))
+try:
+    s.connect((sys.argv[1], int(sys.argv[2])))
+    print("open")
+except ConnectionRefusedError:
+    print("refused")
+except TimeoutError:
+    print("timeout")
+except OSError as error:
+    print("unreachable" if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else error)
+"""
+
+
+@dataclass(frozen=True)
+class Mac:
+    """The lab's Mac side with macnet on it."""
+
+    lab: Lab
+
+    def macnet(
+        self, *words: str, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> Completed:
+        """Run macnet; with ``check`` a failure is an error that shows what it said."""
+        return self.lab.run(
+            [PROGRAM, *words], check=check, env=self.environment(env), timeout_s=180
+        )
+
+    def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables for macnet; None of the lab's may be changed but by ``env``."""
+        return {"MACNET_BASE_IMAGE": BASE_IMAGE, **(env or {})}
+
+    def json(self, *words: str, check: bool = True) -> dict[str, Any]:
+        """Run macnet with --json and parse what it prints."""
+        value: dict[str, Any] = json.loads(self.macnet(*words, "--json", check=check).stdout)
+        assert value["version"] == 1
+        return value
+
+    def fails(
+        self, code: int, *words: str, env: Mapping[str, str] | None = None, hint: bool = True
+    ) -> str:
+        """Run macnet, which must end with ``code``, an error and a hint; returns stderr."""
+        done = self.macnet(*words, check=False, env=env)
+        assert done.returncode == code, f"exit {done.returncode}: {done.stdout}{done.stderr}"
+        assert "error: " in done.stderr
+        assert not hint or "hint: " in done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    @property
+    def root(self) -> Path:
+        """The files of the default tunnel."""
+        return self.lab.paths.mac_home / "tunnels/macnet"
+
+    def pings(self, address: str, *, wait_s: float = 2) -> bool:
+        """Whether one ping is answered."""
+        argv = ["ping", "-n", "-c", "1", "-W", str(wait_s), address]
+        return self.lab.run(argv, check=False).returncode == 0
+
+    def http(self, address: str, port: int = 80) -> bool:
+        """Whether an HTTP request is answered with 200."""
+        host = f"[{address}]" if ":" in address else address
+        argv = ["curl", "-gsS", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
+        done = self.lab.run([*argv, f"http://{host}:{port}/"], check=False)
+        return bool(done.stdout == "200")
+
+    def udp(self, address: str, port: int = UDP_ECHO_PORT) -> bool:
+        """Whether a datagram comes back."""
+        argv = [sys.executable, "-c", _UDP, address, str(port)]
+        return self.lab.run(argv, check=False).returncode == 0
+
+    def tcp(self, address: str, port: int, *, wait_s: float = 2) -> str:
+        """How a connect ends: open, refused, unreachable or timeout."""
+        argv = [sys.executable, "-c", _TCP, address, str(port), str(wait_s)]
+        return self.lab.run(argv).stdout.strip()
+
+    def containers(self) -> dict[str, str]:
+        """The ids of our running containers by name."""
+        rows = self.lab.docker(
+            "ps", "--no-trunc", "--filter", "label=io.macnet.role", "--format", "{{.Names}} {{.ID}}"
+        )
+        return dict(row.split() for row in rows.splitlines())
+
+    def client_pid(self) -> int:
+        """The pid of the openvpn client."""
+        return int((self.root / "openvpn.pid").read_text())
+
+
+def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> float:
+    """Wait until ``done``; returns the seconds it took, and fails after ``timeout_s``."""
+    began = time.monotonic()
+    while True:
+        if done():
+            return time.monotonic() - began
+        took = time.monotonic() - began
+        assert took < timeout_s, f"{what} not within {timeout_s:g} s"
+        time.sleep(0.05)
