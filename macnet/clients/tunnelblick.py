@@ -34,7 +34,7 @@ from macnet.runner import CommandRunner
 #: Each question starts a process, which takes about 0.2 s on a Mac.
 _POLL_S = 0.3
 #: Seconds for Tunnelblick to start, and then to have read its configurations.
-_LAUNCH_S = 60.0
+_LAUNCH_S = 30.0
 _SETTLE_S = 10.0
 #: How long the state may still be the old one after a connect was accepted.
 _BEGIN_S = 5.0
