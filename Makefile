@@ -1,37 +1,43 @@
 # `make run` and `make test` are all that a fresh machine needs. `make help` lists the rest.
-SHELL := /bin/sh
 .DEFAULT_GOAL := help
+SHELL := /bin/sh
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+MACNET := $(CURDIR)/$(VENV)/bin/macnet
 READY := $(VENV)/.ready
+LAB := $(PYTHON) -m tests.lab
 LAB_IMAGE := macnet-lab/base:forky
 SYSTEM := $(shell uname -s)
 
-.PHONY: help run down test test-unit test-e2e lint format lab clean
+.PHONY: help run run-Darwin run-Linux down down-Darwin down-Linux \
+	test test-unit test-e2e lint format docs lab clean
 
 help: ## show this
-	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1|/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
-run: $(READY) ## reach containers: on a Mac those of your engine, on Linux those of the lab
-	@if [ "$(SYSTEM)" = Darwin ]; then \
-		$(VENV)/bin/macnet setup && $(VENV)/bin/macnet check; \
-	else \
-		$(PYTHON) -m tests.lab install && \
-		$(PYTHON) -m tests.lab up && \
-		$(PYTHON) -m tests.lab run $(CURDIR)/$(VENV)/bin/macnet setup --base-image $(LAB_IMAGE) && \
-		$(PYTHON) -m tests.lab run $(CURDIR)/$(VENV)/bin/macnet check && \
-		echo "redis-cli -h 172.82.0.100 ping says:" && \
-		$(PYTHON) -m tests.lab run redis-cli -h 172.82.0.100 ping && \
-		echo "Look around: $(PYTHON) -m tests.lab run COMMAND; take it down: make down"; \
-	fi
+run: run-$(SYSTEM) ## reach containers: on a Mac those of your engine, on Linux those of a lab
 
-down: $(READY) ## undo `make run`
-	@if [ "$(SYSTEM)" = Darwin ]; then \
-		$(VENV)/bin/macnet down --purge; \
-	else \
-		$(PYTHON) -m tests.lab down; \
-	fi
+run-Darwin: $(READY)
+	$(MACNET) setup
+	$(MACNET) check
+
+run-Linux: lab
+	$(LAB) up
+	$(LAB) run $(MACNET) setup --base-image $(LAB_IMAGE)
+	$(LAB) run $(MACNET) check
+	$(LAB) run redis-cli -h 172.82.0.100 ping
+	@echo "Redis in its container has answered (PONG). To look around, put a command after:"
+	@echo "  $(LAB) run      (such as: $(MACNET) networks)"
+	@echo "\`make down\` takes all of it away."
+
+down: down-$(SYSTEM) ## undo `make run`
+
+down-Darwin: $(READY)
+	$(MACNET) down --purge
+
+down-Linux: $(READY)
+	$(LAB) down
 
 test: lint lab ## everything: lint, unit and end-to-end tests in the lab (Linux, root)
 	$(PYTHON) -m pytest
@@ -52,15 +58,17 @@ format: $(READY) ## put the code into its form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-lab: $(READY)
-	$(PYTHON) -m tests.lab install
+docs: $(READY) ## write docs/reference/cli.md anew
+	$(PYTHON) docs/generate.py
 
-clean: ## remove what `make` made here
+# Says which right or program is missing, and fails, where a lab cannot be.
+lab: $(READY)
+	$(LAB) install
+
+clean: ## remove what make made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# Debian keeps ensurepip in a package of its own, so a failed venv is tried again with it.
-$(READY): pyproject.toml
-	@test -x $(PYTHON) || python3 -m venv $(VENV) || { \
-		rm -rf $(VENV); apt-get update && apt-get install -y python3-venv && python3 -m venv $(VENV); }
+$(READY): pyproject.toml .ci/venv
+	.ci/venv $(VENV)
 	$(PYTHON) -m pip install --quiet --editable '.[test,lint]'
 	@touch $@
