@@ -28,6 +28,7 @@
     ├── TunnelError                  8  the tunnel
     │   ├── NotSetUp                    there is no tunnel yet
     │   ├── Busy                        another macnet is changing it
+    │   ├── AgentFailed                 it cannot be started at login
     │   ├── HelperFailed                server or relay do not run or answer
     │   └── TunnelTimeout               no traffic in time
     └── ChecksFailed                 9  `macnet check` found a failure
@@ -217,6 +218,12 @@ class Busy(TunnelError):
     """Another macnet is changing the tunnel right now."""
 
     code = "busy"
+
+
+class AgentFailed(TunnelError):
+    """The system does not start or end macnet's agent."""
+
+    code = "agent_failed"
 
 
 class HelperFailed(TunnelError):

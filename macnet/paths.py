@@ -71,6 +71,11 @@ class Paths:
             / "config.toml",
         )
 
+    @property
+    def watch_log(self) -> Path:
+        """What `macnet watch` says when it was started at login."""
+        return self.state / "watch.log"
+
     def tunnel(self, name: str) -> TunnelPaths:
         """The files of the tunnel ``name``."""
         return TunnelPaths(self.state / "tunnels" / name)

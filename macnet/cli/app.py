@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from macnet import __version__
 from macnet.cli import (
+    agent,
     check,
     connect,
     disconnect,
@@ -92,3 +93,5 @@ for command in (
     down.down,
 ):
     app.command()(command)
+
+app.add_typer(agent.app)
