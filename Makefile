@@ -48,6 +48,13 @@ test-unit: $(READY) ## the tests that run anywhere, in seconds
 test-e2e: lab ## the end-to-end tests alone
 	$(PYTHON) -m pytest tests/e2e
 
+test-matrix: lab ## the main end-to-end tests on every engine and client version
+	@for engine in $(ENGINES); do for client in $(CLIENTS); do \
+		echo "== engine $$engine, client $$client"; \
+		MACNET_LAB_NAME=macnet-matrix MACNET_LAB_ENGINE=$$engine MACNET_LAB_CLIENT=$$client \
+			$(PYTHON) -m pytest -q $(MAIN_TESTS) || exit 1; \
+	done; done
+
 lint: $(READY) ## style, types, layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -13,8 +13,16 @@ from tests.lab import Lab
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """The lab, brought up once; MACNET_LAB_NAME names another one than the default."""
-    built = Lab(os.environ.get("MACNET_LAB_NAME", "macnet-e2e"))
+    """The lab, brought up once.
+
+    MACNET_LAB_NAME names another one than the default; MACNET_LAB_ENGINE and MACNET_LAB_CLIENT
+    choose a column of the version matrix (see `python -m tests.lab up --help`).
+    """
+    built = Lab(
+        os.environ.get("MACNET_LAB_NAME", "macnet-e2e"),
+        os.environ.get("MACNET_LAB_ENGINE"),
+        os.environ.get("MACNET_LAB_CLIENT"),
+    )
     built.up()
     yield built
     built.down()
