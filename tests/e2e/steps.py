@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.lab import BASE_IMAGE, UDP_ECHO_PORT, Lab
+from tests.lab.images import SAMPLE_IMAGE
 from tests.lab.process import Completed
 
 PROGRAM = str(Path(sys.executable).with_name("macnet"))
@@ -112,6 +116,89 @@ class Mac:
     def client_pid(self) -> int:
         """The pid of the openvpn client."""
         return int((self.root / "openvpn.pid").read_text())
+
+    def clients(self) -> list[int]:
+        """The pids of all openvpn processes on the Mac side, whoever has started them."""
+        netns = Path("/run/netns", self.lab.paths.mac_netns).stat()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                name = (folder / "comm").read_text().strip()
+                same = os.path.samestat((folder / "ns/net").stat(), netns)
+            except OSError:
+                continue
+            if same and name == "openvpn":
+                found.append(int(folder.name))
+        return sorted(found)
+
+    def files(self) -> dict[str, bytes]:
+        """Everything below MACNET_HOME."""
+        home = self.lab.paths.mac_home
+        paths = [path for path in sorted(home.rglob("*")) if path.is_file()]
+        return {str(path.relative_to(home)): path.read_bytes() for path in paths}
+
+    def remove_files(self) -> None:
+        """Remove everything below MACNET_HOME, as a user might."""
+        shutil.rmtree(self.lab.paths.mac_home)
+        self.lab.paths.mac_home.mkdir()
+
+    def routes(self) -> set[str]:
+        """The destinations in the Mac side's tables, of both IP versions."""
+        rows = [
+            row
+            for version in ("-4", "-6")
+            for row in json.loads(self.lab.run(["ip", version, "-j", "route"]).stdout or "[]")
+        ]
+        return {str(row["dst"]) for row in rows}
+
+    def world(self) -> dict[str, list[str]]:
+        """Everything of both sides that macnet might change, as lines to compare."""
+        docker = self.lab.docker
+        running = "{{.ID}} {{.Names}} {{.State}}"
+        addresses = self.lab.run(["ip", "-br", "address"]).stdout
+        return {
+            "containers": sorted(docker("ps", "-a", "--no-trunc", "--format", running).split("\n")),
+            "images": sorted(docker("images", "-a", "-q", "--no-trunc").split()),
+            "networks": sorted(docker("network", "ls", "-q", "--no-trunc").split()),
+            "volumes": sorted(docker("volume", "ls", "-q").split()),
+            "routes": sorted(self.routes()),
+            "addresses": sorted(addresses.splitlines()),
+            "clients": list(map(str, self.clients())),
+            "files": sorted(self.files()),
+        }
+
+    def macnet_names(self) -> list[str]:
+        """Names of containers of the engine, in any state, that look like macnet's."""
+        names = self.lab.docker("ps", "-a", "--format", "{{.Names}}").split()
+        return sorted(name for name in names if name.startswith("macnet"))
+
+    @contextmanager
+    def network(self, name: str, *options: str) -> Iterator[str]:
+        """A Docker network with a web server on it, whose address it gives; gone at the end."""
+        docker = self.lab.docker
+        web = f"{name}-web"
+        docker("network", "create", *options, name)
+        try:
+            docker("run", "-d", "--name", web, "--network", name, SAMPLE_IMAGE)
+            found = json.loads(docker("inspect", web))[0]["NetworkSettings"]["Networks"]
+            yield str(found[name]["IPAddress"])
+        finally:
+            docker("rm", "-f", web)
+            if name in docker("network", "ls", "--format", "{{.Name}}").split("\n"):
+                docker("network", "rm", name)
+
+    @contextmanager
+    def listener(self, port: int) -> Iterator[int]:
+        """Another program of the Mac side that listens on 127.0.0.1; gives its pid."""
+        script = f"import socket, time; s = socket.create_server(('127.0.0.1', {port}))"
+        argv = [sys.executable, "-c", f"{script}; print(flush=True); time.sleep(600)"]
+        with self.lab.popen(argv) as program:
+            assert program.stdout is not None
+            program.stdout.readline()
+            try:
+                yield program.pid
+            finally:
+                program.kill()
 
 
 def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> float:
