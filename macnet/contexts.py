@@ -126,7 +126,10 @@ def _from_sockets(home: Path) -> EngineAddress:
 
 def _local(address: EngineAddress) -> EngineAddress:
     """Refuse an engine on another machine: its published ports are not on this loopback."""
-    parts = urlsplit(address.url)
+    try:
+        parts = urlsplit(address.url)
+    except ValueError:  # a bracket without its other half
+        parts = urlsplit("")
     if parts.scheme == "unix":
         return address
     if parts.scheme in {"tcp", "http", "https"} and parts.hostname in _LOOPBACK_HOSTS:
