@@ -1,0 +1,207 @@
+"""The engine is found as the docker CLI finds it, and only if it runs on this machine."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from macnet import contexts
+from macnet.contexts import EngineAddress, list_contexts, resolve_engine
+from macnet.errors import ConfigError, EngineUnreachable, MacnetError, UnknownContext
+
+SOCKET = "unix:///run/one.sock"
+
+
+@pytest.fixture(autouse=True)
+def no_system_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This machine may run an engine; the tests' machine has none until they make one."""
+    path = tmp_path / "system" / "docker.sock"
+    path.parent.mkdir()
+    monkeypatch.setattr(contexts, "SYSTEM_SOCKET", path)
+    return path
+
+
+def meta_path(folder: Path, name: str) -> Path:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return folder / "contexts" / "meta" / digest / "meta.json"
+
+
+def add_context(folder: Path, name: str, host: str) -> None:
+    path = meta_path(folder, name)
+    path.parent.mkdir(parents=True)
+    endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
+    path.write_text(json.dumps({"Name": name, "Metadata": {}, "Endpoints": endpoints}))
+
+
+def write_config(folder: Path, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(text)
+
+
+def make_socket(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return f"unix://{path}"
+
+
+def test_each_source_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    folder = tmp_path / ".docker"
+    for name in ("option", "variable", "current"):
+        add_context(folder, name, f"unix:///run/{name}.sock")
+    write_config(folder, '{"auths": {}, "currentContext": "current"}')
+    socket = make_socket(folder / "run" / "docker.sock")
+    environ = {"DOCKER_HOST": SOCKET, "DOCKER_CONTEXT": "variable"}
+
+    assert resolve_engine("option", environ, tmp_path) == EngineAddress(
+        "unix:///run/option.sock", "--context option", "option"
+    )
+    assert resolve_engine(None, environ, tmp_path) == EngineAddress(SOCKET, "DOCKER_HOST")
+    del environ["DOCKER_HOST"]
+    assert resolve_engine(None, environ, tmp_path) == EngineAddress(
+        "unix:///run/variable.sock", "DOCKER_CONTEXT", "variable"
+    )
+    del environ["DOCKER_CONTEXT"]
+    assert resolve_engine(None, environ, tmp_path) == EngineAddress(
+        "unix:///run/current.sock", f"current context in {folder / 'config.json'}", "current"
+    )
+    write_config(folder, "{}")
+    assert resolve_engine(None, environ, tmp_path) == EngineAddress(socket, "default socket")
+
+
+def test_empty_variables_count_as_unset(tmp_path: Path, no_system_socket: Path) -> None:
+    socket = make_socket(no_system_socket)
+    environ = {"DOCKER_HOST": "", "DOCKER_CONTEXT": "", "DOCKER_CONFIG": ""}
+    assert resolve_engine("", environ, tmp_path).url == socket
+
+
+def test_the_store_moves_with_docker_config(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    add_context(folder, "one", SOCKET)
+    write_config(folder, '{"currentContext": "one"}')
+    environ = {"DOCKER_CONFIG": str(folder)}
+    assert resolve_engine(None, environ, tmp_path).context == "one"
+    assert list_contexts(environ, tmp_path) == ("default", "one")
+    assert list_contexts({}, tmp_path) == ("default",)
+
+
+@pytest.mark.parametrize("environ", [{}, {"DOCKER_CONTEXT": "default"}])
+def test_default_means_the_sockets(
+    tmp_path: Path, environ: dict[str, str], no_system_socket: Path
+) -> None:
+    write_config(tmp_path / ".docker", '{"currentContext": "default"}')
+    home_socket = make_socket(tmp_path / ".colima" / "default" / "docker.sock")
+    assert resolve_engine(None, environ, tmp_path).url == home_socket
+    assert resolve_engine("default", {"DOCKER_HOST": SOCKET}, tmp_path) == EngineAddress(
+        home_socket, "--context default", "default"
+    )
+    assert resolve_engine(None, environ, tmp_path).url != make_socket(no_system_socket)
+    assert resolve_engine(None, environ, tmp_path).url == f"unix://{no_system_socket}"
+
+
+def test_sockets_are_tried_in_their_order(tmp_path: Path) -> None:
+    for part in reversed(contexts.HOME_SOCKETS):
+        socket = make_socket(tmp_path / part)
+        assert resolve_engine(None, {}, tmp_path).url == socket
+
+
+def test_no_engine_at_all(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnreachable, match="no Docker engine found") as caught:
+        resolve_engine(None, {}, tmp_path)
+    assert "--context" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("context", "environ", "source"),
+    [
+        ("nobody", {}, "--context nobody"),
+        (None, {"DOCKER_CONTEXT": "nobody"}, "DOCKER_CONTEXT"),
+        (None, {}, "current context in .*config.json"),
+    ],
+)
+def test_an_unknown_context_says_who_named_it(
+    tmp_path: Path, context: str | None, environ: dict[str, str], source: str
+) -> None:
+    write_config(tmp_path / ".docker", '{"currentContext": "nobody"}')
+    with pytest.raises(UnknownContext, match=rf"named 'nobody' \(from {source}\)"):
+        resolve_engine(context, environ, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"name"', "null", "\xff"])
+def test_a_damaged_config_is_an_error_but_only_where_it_is_needed(
+    tmp_path: Path, text: str
+) -> None:
+    folder = tmp_path / ".docker"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"config\.json is not valid JSON"):
+        resolve_engine(None, {}, tmp_path)
+    assert resolve_engine(None, {"DOCKER_HOST": SOCKET}, tmp_path).url == SOCKET
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "{}", '{"Endpoints": {}}', '{"Endpoints": {"docker": {}}}'],
+)
+def test_a_damaged_context_is_an_error_and_is_not_listed(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / ".docker"
+    add_context(folder, "good", SOCKET)
+    add_context(folder, "bad", SOCKET)
+    meta_path(folder, "bad").write_text(text)
+    with pytest.raises(ConfigError, match="'bad' is damaged") as caught:
+        resolve_engine("bad", {}, tmp_path)
+    assert "docker context create" in str(caught.value.hint)
+    assert list_contexts({}, tmp_path) == ("default", "good")
+
+
+def test_a_context_that_cannot_be_read(tmp_path: Path) -> None:
+    meta_path(tmp_path / ".docker", "one").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="cannot read"):
+        resolve_engine("one", {}, tmp_path)
+    assert list_contexts({}, tmp_path) == ("default",)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "tcp://127.0.0.1:2375",
+        "tcp://localhost:2375",
+        "http://127.0.0.1:2375",
+        "https://localhost:2376",
+        "tcp://[::1]:2375",
+        "unix:///var/run/docker.sock",
+    ],
+)
+def test_engines_on_this_machine_are_taken(tmp_path: Path, url: str) -> None:
+    assert resolve_engine(None, {"DOCKER_HOST": url}, tmp_path).url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["tcp://10.0.0.5:2376", "ssh://me@build.example", "https://engine.example:2376"]
+)
+def test_engines_elsewhere_are_refused(tmp_path: Path, url: str) -> None:
+    add_context(tmp_path / ".docker", "far", url)
+    for context, environ in (("far", {}), (None, {"DOCKER_HOST": url})):
+        with pytest.raises(EngineUnreachable, match="is on another machine") as caught:
+            resolve_engine(context, environ, tmp_path)
+        assert "me@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["docker.sock", "/var/run/docker.sock", "ftp://localhost", "npipe:////./pipe/x"]
+)
+def test_what_is_no_address(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="is not an engine address"):
+        resolve_engine(None, {"DOCKER_HOST": url}, tmp_path)
+
+
+@pytest.mark.parametrize("url", ["tcp://[::1", "http://[bad]/", "tcp://[v.x]:1"])
+def test_an_address_that_cannot_be_split_is_an_error_of_ours(tmp_path: Path, url: str) -> None:
+    with pytest.raises(MacnetError):
+        resolve_engine(None, {"DOCKER_HOST": url}, tmp_path)
+
+
+def test_the_list_is_sorted_and_begins_with_default(tmp_path: Path) -> None:
+    for name in ("zeta", "alpha", "with space"):
+        add_context(tmp_path / ".docker", name, SOCKET)
+    assert list_contexts({}, tmp_path) == ("default", "alpha", "with space", "zeta")
