@@ -14,6 +14,7 @@ from netaddr import IPNetwork
 
 from macnet.contexts import EngineAddress
 from macnet.engine.archive import first_file, pack
+from macnet.engine.create import creation_arguments
 from macnet.engine.events import EventStream
 from macnet.engine.facts import (
     DEFAULT_POOLS,
@@ -112,34 +113,8 @@ class Engine:
 
     def create_container(self, spec: ContainerSpec) -> str:
         """Create, don't start. Raises `EngineRefused` where the engine forbids what it needs."""
-        from docker.types import LogConfig  # noqa: PLC0415, TID251
-
-        api = self._api
         with self._translated(refusable=True):
-            host_config = api.create_host_config(
-                network_mode=spec.network,
-                pid_mode=spec.pid_mode,
-                cap_drop=["ALL"],
-                cap_add=list(spec.cap_add),
-                security_opt=["no-new-privileges:true", *spec.security_opt],
-                devices=list(spec.devices),
-                sysctls=dict(spec.sysctls),
-                port_bindings={port: [binding] for port, binding in spec.publish.items()},
-                restart_policy={"Name": spec.restart},
-                log_config=LogConfig(
-                    type=LogConfig.types.JSON, config={"max-size": "1m", "max-file": "2"}
-                ),
-            )
-            created = api.create_container(
-                image=spec.image,
-                name=spec.name,
-                command=list(spec.command),
-                labels=dict(spec.labels),
-                environment=dict(spec.environment),
-                ports=list(spec.publish),
-                host_config=host_config,
-                healthcheck=_healthcheck(spec.health),
-            )
+            created = self._api.create_container(**creation_arguments(self._api, spec))
         return str(created["Id"])
 
     def start_container(self, identity: str) -> None:
@@ -147,12 +122,17 @@ class Engine:
         with self._translated(refusable=True):
             self._api.start(identity)
 
-    def remove_container(self, identity: str) -> bool:
-        """Kill and remove with its anonymous volumes; False if it was not there."""
+    def remove_container(self, identity: str, *, grace_s: int = 0) -> bool:
+        """Remove with its anonymous volumes; False if it was not there.
+
+        Its main process gets SIGTERM first and ``grace_s`` seconds to clean up; 0 kills at once.
+        """
         from docker.errors import NotFound  # noqa: PLC0415, TID251
 
         with self._translated():
             try:
+                if grace_s:
+                    self._api.stop(identity, timeout=grace_s)
                 self._api.remove_container(identity, force=True, v=True)
             except NotFound:
                 return False
@@ -290,15 +270,3 @@ def connect_engine(address: EngineAddress) -> Engine:
 
     with translated(address):
         return Engine(address, APIClient(base_url=address.url, version="auto", timeout=TIMEOUT_S))
-
-
-def _healthcheck(command: Sequence[str]) -> Mapping[str, Any] | None:
-    second = 1_000_000_000  # the API counts nanoseconds
-    if not command:
-        return None
-    return {
-        "test": ["CMD", *command],
-        "interval": 15 * second,
-        "timeout": 5 * second,
-        "retries": 2,
-    }

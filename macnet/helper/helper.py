@@ -36,6 +36,8 @@ from macnet.pki import Pki
 
 #: Seconds that a started container gets until it answers.
 READY_TIMEOUT_S = 20.0
+#: The relay takes back what it changed in the engine's namespace when it is asked to end.
+STOP_GRACE_S = 3
 _LIB = "/usr/local/lib/macnet"
 
 
@@ -211,7 +213,7 @@ class Helper:
         found = self._engine.find_labelled(f"{LABEL_NAME}={self.name}")
         # The relay first: without a server it would only wait for one.
         for container in sorted(found, key=lambda c: c.labels.get(LABEL_ROLE) != RELAY):
-            self._engine.remove_container(container.id)
+            self._engine.remove_container(container.id, grace_s=STOP_GRACE_S)
         return tuple(container.name for container in found)
 
 
