@@ -1,0 +1,253 @@
+"""Setup is safe to end at any stage, by Ctrl-C and by SIGKILL: the next one finishes the work."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.proxy import EngineProxy
+from tests.e2e.steps import PROGRAM, Mac, wait_until
+from tests.lab.process import Running
+
+STAGES = (
+    "looking at the engine",
+    "preparing keys",
+    "building the helper image",
+    "starting the server",
+    "setting the server's routes",
+    "starting the relay",
+    "writing the profile",
+    "connecting openvpn",
+    "waiting for traffic",
+)
+#: Runs macnet, which gets a signal as soon as it begins the named stage.
+_AT_STAGE = """
+import os, sys
+from macnet.cli.output import Output
+from macnet.__main__ import main
+
+number, wanted = int(sys.argv[1]), sys.argv[2]
+begin = Output.start
+
+def start(self, stage):
+    begin(self, stage)
+    if stage == wanted:
+        os.kill(os.getpid(), number)
+
+Output.start = start
+sys.argv[1:] = ["setup"]
+sys.exit(main())
+"""
+#: Work that the engine has done, but of which macnet never hears.
+_UNHEARD = {
+    "image": r"^POST /v[\d.]+/build",
+    "server made": r"^POST .*/containers/create\?name=macnet-server",
+    "server's files": r"^PUT .*/archive",
+    "server started": r"^POST .*/containers/\w+/start",
+    "relay made": r"^POST .*/containers/create\?name=macnet-relay",
+}
+
+
+@pytest.fixture
+def bare(mac: Mac) -> Mac:
+    """No tunnel and no files; the image is left where there is one."""
+    mac.macnet("down")
+    mac.remove_files()
+    return mac
+
+
+def finishes(mac: Mac) -> None:
+    """Whether a plain setup makes of what there is a tunnel, one client and nothing else."""
+    mac.macnet("setup")
+    assert mac.pings(mac.lab.sample.address("web"))
+    assert mac.pings(mac.lab.sample.address("app-web"))
+    assert mac.macnet_names() == ["macnet-relay", "macnet-server"]
+    assert len(mac.clients()) == 1
+    assert not [name for name in mac.files() if ".damaged-" in name]
+    assert "Nothing had to change." in mac.macnet("setup").stdout
+
+
+def at_stage(mac: Mac, number: int, stage: str) -> tuple[int, str]:
+    """Run setup, which gets the signal in that stage: its exit code and what it said."""
+    argv = [sys.executable, "-c", _AT_STAGE, str(number), stage]
+    done = mac.lab.run(argv, check=False, env=mac.environment())
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_the_start_of_a_stage(bare: Mac, stage: str) -> None:
+    assert at_stage(bare, signal.SIGKILL, stage)[0] == -signal.SIGKILL
+    finishes(bare)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_in_a_stage(bare: Mac, stage: str) -> None:
+    code, said = at_stage(bare, signal.SIGINT, stage)
+    assert code == 130
+    assert f"interrupted while {stage}" in said
+    assert "hint: " in said
+    assert "Traceback" not in said
+    finishes(bare)
+
+
+@contextmanager
+def setup_without(mac: Mac, proxy: EngineProxy | None = None, *words: str) -> Iterator[Running]:
+    """Run setup in a process group of its own, as a shell does, and leave nothing of it."""
+    env = mac.environment({"DOCKER_HOST": proxy.url} if proxy else {})
+    with mac.lab.popen(["setsid", PROGRAM, "setup", *words], env=env) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def press_ctrl_c(running: Running) -> str:
+    """What a terminal does: the signal goes to the whole foreground process group."""
+    import os
+
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130, said
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("unheard", _UNHEARD)
+def test_killed_before_it_heard_of_what_the_engine_did(mac: Mac, unheard: str) -> None:
+    words = ("--purge",) if unheard == "image" else ()
+    mac.macnet("down", *words)
+    socket = mac.lab.paths.home / "held.sock"
+    with (
+        EngineProxy(socket, mac.lab.engine.socket, hold=_UNHEARD[unheard]) as proxy,
+        setup_without(mac, proxy) as running,
+    ):
+        assert proxy.held.wait(20)
+        running.kill()
+        assert running.wait(10) == -signal.SIGKILL
+    finishes(mac)
+
+
+@pytest.mark.parametrize(
+    ("unheard", "stage"),
+    [
+        ("image", "building the helper image"),
+        ("server started", "starting the server"),
+        ("relay made", "starting the relay"),
+    ],
+)
+def test_ctrl_c_while_the_engine_is_silent(mac: Mac, unheard: str, stage: str) -> None:
+    mac.macnet("down", *(("--purge",) if unheard == "image" else ()))
+    socket = mac.lab.paths.home / "held.sock"
+    with (
+        EngineProxy(socket, mac.lab.engine.socket, hold=_UNHEARD[unheard]) as proxy,
+        setup_without(mac, proxy) as running,
+    ):
+        assert proxy.held.wait(20)
+        assert f"interrupted while {stage}" in press_ctrl_c(running)
+    finishes(mac)
+
+
+@contextmanager
+def no_answer_to_openvpn(mac: Mac) -> Iterator[Callable[[], bool]]:
+    """Drop what goes to the tunnel's port; yields whether openvpn tries."""
+    rule = ["OUTPUT", "-o", "lo", "-p", "tcp", "--dport", "13194", "-j", "DROP"]
+    mac.lab.run(["iptables", "-w", "-I", *rule])
+    try:
+        yield lambda: bool(mac.clients())
+    finally:
+        mac.lab.run(["iptables", "-w", "-D", *rule])
+
+
+@contextmanager
+def no_answer_to_pings(mac: Mac) -> Iterator[Callable[[], bool]]:
+    """Drop all pings; yields whether the client has connected nevertheless."""
+    rule = ["OUTPUT", "-p", "icmp", "-j", "DROP"]
+    mac.lab.run(["iptables", "-w", "-I", *rule])
+
+    def connected() -> bool:
+        log = mac.root / "openvpn.log"
+        return log.exists() and "Initialization Sequence Completed" in log.read_text()
+
+    try:
+        yield connected
+    finally:
+        mac.lab.run(["iptables", "-w", "-D", *rule])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("stage", "blocked"),
+    [("connecting openvpn", no_answer_to_openvpn), ("waiting for traffic", no_answer_to_pings)],
+)
+def test_ended_while_it_waits_for_the_client(
+    bare: Mac,
+    stage: str,
+    blocked: Callable[[Mac], contextmanager[Callable[[], bool]]],  # type: ignore[valid-type]
+    number: signal.Signals,
+) -> None:
+    with blocked(bare) as reached, setup_without(bare) as running:  # type: ignore[attr-defined]
+        wait_until(reached, 20, f"setup in the stage {stage}")
+        if number is signal.SIGINT:
+            assert f"interrupted while {stage}" in press_ctrl_c(running)
+            # What has only half started must not stay; what is connected may.
+            assert len(bare.clients()) == (1 if stage == "waiting for traffic" else 0)
+        else:
+            running.kill()
+            running.wait(10)
+    finishes(bare)
+
+
+def test_two_at_once(bare: Mac) -> None:
+    socket = bare.lab.paths.home / "held.sock"
+    hold = r"^GET .*/networks"
+    with EngineProxy(socket, bare.lab.engine.socket, hold=hold) as proxy:
+        with setup_without(bare, proxy) as first:
+            assert proxy.held.wait(20)
+            before = bare.world()
+            for words in (["setup"], ["regenerate"], ["down"]):
+                said = bare.fails(8, *words)
+                assert f"another macnet (pid {first.pid})" in said
+            failed = bare.json("setup", check=False)["error"]
+            assert (failed["code"], failed["exit_code"]) == ("busy", 8)
+            assert bare.world() == before
+            first.kill()
+    finishes(bare)
+
+
+def test_the_first_of_two_is_not_disturbed(bare: Mac) -> None:
+    with setup_without(bare, None, "-v") as first:
+        assert first.stderr is not None
+        first.stderr.readline()  # it looks at the engine with the lock in its hand
+        assert "another macnet" in bare.fails(8, "setup")
+        _, said = first.communicate(timeout=60)
+        assert first.returncode == 0, said
+    assert bare.pings(bare.lab.sample.address("web"))
+
+
+def test_ctrl_c_during_down_leaves_a_state_that_down_finishes(up: Mac) -> None:
+    socket = up.lab.paths.home / "held.sock"
+    with EngineProxy(socket, up.lab.engine.socket, hold=r"^DELETE .*/containers/") as proxy:
+        env = up.environment({"DOCKER_HOST": proxy.url})
+        with up.lab.popen(["setsid", PROGRAM, "down", "--purge"], env=env) as running:
+            assert proxy.held.wait(20)
+            assert re.search("interrupted while removing the helper", press_ctrl_c(running))
+    up.macnet("down", "--purge")
+    assert up.macnet_names() == []
+    assert up.files() == {}
+
+
+def test_a_half_written_file_is_no_obstacle(bare: Mac) -> None:
+    """What SIGKILL between write and rename leaves: a temporary file beside the real one."""
+    root: Path = bare.root
+    (root / "pki").mkdir(parents=True)
+    (root / ".tunnel.json.abc.tmp").write_text("{")
+    (root / "pki/.pki.json.abc.tmp").write_text("{")
+    finishes(bare)
+    bare.macnet("down", "--purge")
+    assert bare.files() == {}
