@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import plistlib
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,3 +250,25 @@ def _script(name: str) -> str:
     from macnet.render import template_text
 
     return template_text(f"client/tunnelblick/{name}.applescript")
+
+
+def test_the_round_trip_of_the_check_for_a_mac(mac: Mac) -> None:
+    """``python -m tests.mac`` runs these steps on a Mac; here they run beside the stand-in."""
+    script = (
+        "from pathlib import Path\n"
+        "from macnet.clients.tunnelblick_bundle import TunnelblickPlaces\n"
+        "from macnet.runner import SystemRunner\n"
+        "from tests.mac import report, trips\n"
+        "places = TunnelblickPlaces.of(Path.home())\n"
+        "step = lambda: trips.round_trip(SystemRunner(), places, 'linux')\n"
+        "report.run_steps([('trip', step)], print)\n"
+    )
+    checkout = Path(__file__).parents[2]
+    done = mac.app.run(
+        [sys.executable, "-c", script],
+        env={"MACNET_BASE_IMAGE": BASE_IMAGE, "PYTHONPATH": str(checkout)},
+    )
+    assert "- VERIFIED ping the container" in done.stdout
+    assert "- VERIFIED down --purge" in done.stdout
+    assert "FAILED" not in done.stdout
+    assert mac.imports() == 1
