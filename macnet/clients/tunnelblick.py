@@ -180,12 +180,16 @@ class TunnelblickClient:
             time.sleep(_POLL_S)
         return True
 
+    def sweep(self, progress: Progress) -> bool:
+        """Nothing: Tunnelblick keeps track of its openvpn itself."""
+        return False
+
     def status(self) -> ClientStatus:
         """See `Client.status`."""
         if not self._places.app.exists():
             return ClientStatus(ClientState.DISCONNECTED, "not installed")
         try:
-            listing = self._app.listing()
+            listing = self._app.listing(patient=False)
         except ClientError as error:
             return ClientStatus(ClientState.UNKNOWN, error.message)
         state = listing.states.get(self._name())

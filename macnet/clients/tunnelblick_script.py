@@ -47,6 +47,7 @@ KNOWN_STATES = frozenset((
 _MARGIN_S = 15.0
 #: The first question may wait for the user's consent ("Terminal wants to control Tunnelblick").
 _LIST_S = 120.0
+_LOOK_S = 5.0
 _CONNECT_S = 120.0
 _DISCONNECT_S = 60.0
 #: Seconds that ``install.applescript`` gives the user for the password.
@@ -96,9 +97,10 @@ class Tunnelblick:
         """``runner`` starts osascript."""
         self._runner = runner
 
-    def listing(self) -> Listing:
-        """What it has; does not start it."""
-        return parse_listing(self._run("configurations", timeout_s=_LIST_S))
+    def listing(self, *, patient: bool = True) -> Listing:
+        """What it has; does not start it. Not ``patient``: do not wait for the user's consent."""
+        timeout_s = _LIST_S if patient else _LOOK_S
+        return parse_listing(self._run("configurations", timeout_s=timeout_s))
 
     def launch(self) -> None:
         """Start it; returns before it has started."""
