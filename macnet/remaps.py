@@ -58,7 +58,7 @@ def _remap(
             seen = asked[subnet.cidr]
             _claim(subnet.cidr, seen, taken)
         elif wish.auto and (subnet.cidr in colliding or subnet.cidr in known):
-            seen = _choose(subnet.cidr, known.get(subnet.cidr), taken)
+            seen = _choose(subnet.cidr, known, [net for net, _ in taken] + [*asked.values()])
         if seen is not None:
             taken.append((seen, f"the remap of {subnet.cidr}"))
             routed.append(replace(subnet, seen=seen))
@@ -85,13 +85,13 @@ def _claim(real: IPNetwork, seen: IPNetwork, taken: Iterable[tuple[IPNetwork, st
 
 
 def _choose(
-    real: IPNetwork, before: IPNetwork | None, taken: Iterable[tuple[IPNetwork, str]]
+    real: IPNetwork, known: Mapping[IPNetwork, IPNetwork], used: list[IPNetwork]
 ) -> IPNetwork | None:
-    """The range of before if it is free, else the first free one."""
-    used = [net for net, _ in taken]
+    """The range of before if it is free, else the first free one that is nobody else's."""
+    before = known.get(real)
     if before is not None and not any(overlap(before, net) for net in used):
         return before
-    return free_range(real, used)
+    return free_range(real, [*used, *known.values()]) or free_range(real, used)
 
 
 def free_range(like: IPNetwork, taken: Iterable[IPNetwork]) -> IPNetwork | None:
