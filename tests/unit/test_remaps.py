@@ -1,0 +1,244 @@
+"""Remaps: only where asked for or colliding, stable, one address to one address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from netaddr import IPAddress, IPNetwork
+
+from macnet.config import RemapWish
+from macnet.errors import SubnetConflict
+from macnet.models import Network, Subnet
+from macnet.networks import Selected, overlap, routed_subnets, select_networks
+from macnet.remaps import POOLS, free_range, remap_networks
+
+AUTO = RemapWish(auto=True)
+
+
+def net(text: str) -> IPNetwork:
+    return IPNetwork(text)
+
+
+def bridge(name: str, *subnets: str) -> Network:
+    cidrs = tuple(Subnet(net(text)) for text in subnets)
+    return Network(f"id-{name}", name, "bridge", "local", internal=False, subnets=cidrs)
+
+
+def remap(
+    networks: Sequence[Network],
+    wish: RemapWish = AUTO,
+    *,
+    home: Sequence[str] = (),
+    known: Mapping[str, str] | None = None,
+    include: str = "*",
+) -> tuple[Selected, ...]:
+    """What comes out where ``home`` ranges are used by this host."""
+    reserved = [(net(text), "home") for text in home]
+    selected = select_networks(networks, include=[include], exclude=[], reserved=reserved)
+    before = {net(real): net(seen) for real, seen in (known or {}).items()}
+    return remap_networks(selected, wish, before, reserved)
+
+
+def pairs(selected: Sequence[Selected]) -> dict[str, str | None]:
+    """Real -> seen of everything that is routed."""
+    return {
+        str(subnet.cidr): subnet.seen and str(subnet.seen)
+        for item in selected
+        for subnet in item.subnets
+    }
+
+
+def explicit(*wanted: str) -> RemapWish:
+    sides = [text.split("=") for text in wanted]
+    return RemapWish(pairs=tuple((net(real), net(seen)) for real, seen in sides))
+
+
+def test_nothing_is_remapped_unless_asked_for() -> None:
+    networks = [bridge("app", "192.168.1.0/24", "10.1.0.0/24")]
+    (item,) = remap(networks, RemapWish(), home=["192.168.1.0/24"])
+    assert pairs([item]) == {"10.1.0.0/24": None}
+    assert [str(subnet.cidr) for subnet, _ in item.left_out] == ["192.168.1.0/24"]
+
+
+def test_auto_remaps_only_what_collides() -> None:
+    networks = [bridge("app", "10.1.0.0/24", "192.168.1.0/24"), bridge("free", "10.2.0.0/16")]
+    app, free = remap(networks, home=["192.168.0.0/16"])
+    assert pairs([app, free]) == {
+        "10.1.0.0/24": None,
+        "192.168.1.0/24": "10.192.0.0/24",
+        "10.2.0.0/16": None,
+    }
+    assert app.left_out == ()
+    assert app.reason is free.reason is None
+    assert routed_subnets([app, free]) == (
+        net("10.1.0.0/24"),
+        net("10.2.0.0/16"),
+        net("10.192.0.0/24"),
+    )
+
+
+def test_a_network_that_was_not_routed_at_all_is_routed_again() -> None:
+    (item,) = remap([bridge("app", "192.168.1.0/24")], home=["192.168.1.0/24"])
+    assert item.routed
+    assert item.reason is None
+
+
+def test_a_network_that_was_not_chosen_stays_out() -> None:
+    (item,) = remap([bridge("app", "192.168.1.0/24")], home=["192.168.1.0/24"], include="other")
+    assert pairs([item]) == {}
+    assert item.reason == "not chosen by --network"
+
+
+def test_a_remap_stays_while_it_is_free() -> None:
+    networks = [bridge("app", "192.168.1.0/24")]
+    known = {"192.168.1.0/24": "10.200.7.0/24"}
+    home = ["192.168.1.0/24"]
+    assert pairs(remap(networks, home=home, known=known)) == known
+    # Not given up when the collision ends either: the client has the route.
+    assert pairs(remap(networks, known=known)) == known
+    # Without --remap auto it ends.
+    assert pairs(remap(networks, RemapWish(), known=known)) == {"192.168.1.0/24": None}
+    taken = [*home, "10.200.0.0/16"]
+    assert pairs(remap(networks, home=taken, known=known)) == {"192.168.1.0/24": "10.192.0.0/24"}
+
+
+def test_a_new_network_does_not_take_the_range_of_another() -> None:
+    networks = [bridge("a-new", "192.168.1.0/24"), bridge("b-old", "192.168.2.0/24")]
+    known = {"192.168.2.0/24": "10.192.0.0/24"}
+    assert pairs(remap(networks, home=["192.168.0.0/16"], known=known)) == {
+        "192.168.1.0/24": "10.192.1.0/24",
+        "192.168.2.0/24": "10.192.0.0/24",
+    }
+
+
+def test_equal_subnets_of_two_networks_get_two_ranges() -> None:
+    networks = [bridge("a", "192.168.1.0/24"), bridge("b", "192.168.2.0/24")]
+    selected = remap(networks, home=["192.168.0.0/16"])
+    assert list(pairs(selected).values()) == ["10.192.0.0/24", "10.192.1.0/24"]
+
+
+def test_docker_networks_that_are_not_routed_are_in_use_too() -> None:
+    networks = [bridge("app", "192.168.1.0/24"), bridge("pool", "10.192.0.0/16")]
+    selected = remap(networks, home=["192.168.1.0/24"], include="app")
+    assert pairs(selected) == {"192.168.1.0/24": "10.193.0.0/24"}
+
+
+def test_an_explicit_pair_comes_first() -> None:
+    networks = [bridge("app", "10.1.0.0/24")]
+    wish = RemapWish(auto=True, pairs=((net("10.1.0.0/24"), net("172.31.9.0/24")),))
+    for known in ({}, {"10.1.0.0/24": "10.192.0.0/24"}):
+        assert pairs(remap(networks, wish, known=known)) == {"10.1.0.0/24": "172.31.9.0/24"}
+    # A pair for a network that does not exist waits for it.
+    assert pairs(remap([bridge("other", "10.2.0.0/24")], wish)) == {"10.2.0.0/24": None}
+
+
+def test_an_automatic_one_keeps_off_the_pairs_that_were_asked_for() -> None:
+    networks = [bridge("a", "192.168.1.0/24"), bridge("b", "192.168.2.0/24")]
+    wish = RemapWish(auto=True, pairs=((net("192.168.2.0/24"), net("10.192.0.0/24")),))
+    for known in ({}, {"192.168.1.0/24": "10.192.0.0/24"}):
+        assert pairs(remap(networks, wish, home=["192.168.0.0/16"], known=known)) == {
+            "192.168.1.0/24": "10.192.1.0/24",
+            "192.168.2.0/24": "10.192.0.0/24",
+        }
+
+
+@pytest.mark.parametrize(
+    ("seen", "owner"),
+    [
+        ("192.168.1.0/24", "home"),
+        ("10.2.0.0/24", "Docker's network other"),
+        ("10.1.0.0/24", "Docker's network app"),
+    ],
+)
+def test_an_explicit_pair_that_cannot_be(seen: str, owner: str) -> None:
+    networks = [bridge("app", "10.1.0.0/24"), bridge("other", "10.2.0.0/16")]
+    with pytest.raises(SubnetConflict, match=f"{seen} overlaps {owner}") as caught:
+        remap(networks, explicit(f"10.1.0.0/24={seen}"), home=["192.168.0.0/16"])
+    assert "--remap auto" in str(caught.value.hint)
+
+
+def test_two_pairs_to_one_range() -> None:
+    networks = [bridge("a", "10.1.0.0/24"), bridge("b", "10.2.0.0/24")]
+    wish = explicit("10.1.0.0/24=172.31.9.0/24", "10.2.0.0/24=172.31.9.0/24")
+    with pytest.raises(SubnetConflict, match=r"the remap of 10\.1\.0\.0/24"):
+        remap(networks, wish)
+
+
+def test_version_6() -> None:
+    networks = [bridge("six", "fd00:82::/64", "172.82.6.0/24")]
+    selected = remap(networks, home=["fd00::/16", "172.82.6.0/24"])
+    assert pairs(selected) == {
+        "fd00:82::/64": "fd6d:6163:6e65::/64",
+        "172.82.6.0/24": "10.192.0.0/24",
+    }
+    (six, _) = selected[0].subnets
+    assert six.seen_at(IPAddress("fd00:82::a:1")) == IPAddress("fd6d:6163:6e65::a:1")
+
+
+def test_a_subnet_larger_than_the_pool_stays_left_out() -> None:
+    (item,) = remap(
+        [
+            bridge("huge", "10.0.0.0/8"),
+        ],
+        home=["10.0.0.0/24"],
+    )
+    assert not item.routed
+    assert item.reason == "10.0.0.0/8 overlaps home"
+    assert free_range(net("0.0.0.0/8"), []) is None
+
+
+# --- properties -------------------------------------------------------------------------------
+
+pool_ranges = st.builds(
+    lambda value, bits: IPNetwork((POOLS[4].first + value, bits), version=4).cidr,
+    st.integers(0, POOLS[4].size - 1),
+    st.integers(11, 24),
+)
+sizes = st.integers(11, 30)
+
+
+@given(size=sizes, taken=st.lists(pool_ranges, max_size=8))
+def test_a_free_range_is_free_in_the_pool_and_as_large(size: int, taken: list[IPNetwork]) -> None:
+    found = free_range(IPNetwork(f"192.168.0.0/{size}").cidr, taken)
+    if found is not None:
+        assert found.prefixlen == size
+        assert found == found.cidr
+        assert found in POOLS[4]
+        assert not any(overlap(found, other) for other in taken)
+
+
+@given(numbers=st.lists(st.integers(0, 255), unique=True, min_size=1, max_size=8))
+def test_a_second_look_changes_nothing(numbers: list[int]) -> None:
+    networks = [bridge(f"n{number}", f"192.168.{number}.0/24") for number in numbers]
+    home = ["192.168.0.0/16"]
+    first = pairs(remap(networks, home=home))
+    known = {real: seen for real, seen in first.items() if seen}
+    assert len(known) == len(set(known.values())) == len(numbers)
+    assert pairs(remap(networks, home=home, known=known)) == first
+    # Nor does a network that is gone: the others keep theirs.
+    rest = pairs(remap(networks[1:], home=home, known=known))
+    assert rest == {real: seen for real, seen in first.items() if real in rest}
+
+
+@given(
+    bits=st.integers(16, 30),
+    one=st.integers(0, 2**32 - 1),
+    other=st.integers(0, 2**32 - 1),
+    data=st.data(),
+)
+def test_each_address_is_seen_at_its_own_place(
+    bits: int, one: int, other: int, data: st.DataObject
+) -> None:
+    real = IPNetwork((one, bits), version=4).cidr
+    seen = IPNetwork((other, bits), version=4).cidr
+    subnet = Subnet(real, seen=seen)
+    places = st.integers(0, real.size - 1)
+    first, second = data.draw(places), data.draw(places)
+    at = [subnet.seen_at(IPAddress(real.first + place)) for place in (first, second)]
+    assert [int(address) - seen.first for address in at] == [first, second]
+    assert all(address in seen for address in at)
+    assert (at[0] == at[1]) == (first == second)
+    assert Subnet(real).seen_at(IPAddress(real.first)) == IPAddress(real.first)
