@@ -24,8 +24,15 @@ SERVER_PORT = 1194
 FOLDER = "/etc/macnet"
 SUBNETS_FILE = f"{FOLDER}/subnets"
 CLIENT_FILE = f"{FOLDER}/ccd/DEFAULT"
+#: Without a limit on ICMP errors: Linux sends one per second, and without the relay every
+#: further connection would hang instead of failing at once.
+IPV4_SYSCTLS = {"net.ipv4.ip_forward": "1", "net.ipv4.icmp_ratelimit": "0"}
 #: Left out where the engine's kernel has no IPv6.
-IPV6_SYSCTLS = {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.all.forwarding": "1"}
+IPV6_SYSCTLS = {
+    "net.ipv6.conf.all.disable_ipv6": "0",
+    "net.ipv6.conf.all.forwarding": "1",
+    "net.ipv6.icmp.ratelimit": "0",
+}
 _SCRIPTS = "/usr/local/lib/macnet"
 
 Files = Mapping[str, tuple[bytes, int]]
@@ -113,7 +120,7 @@ def server_shape(spec: HelperSpec) -> ContainerSpec:
         cap_add=["NET_ADMIN"],
         network=spec.network,
         devices=["/dev/net/tun:/dev/net/tun:rwm"],
-        sysctls={"net.ipv4.ip_forward": "1", **IPV6_SYSCTLS},
+        sysctls={**IPV4_SYSCTLS, **IPV6_SYSCTLS},
         publish={SERVER_PORT: ("127.0.0.1", spec.port)},
         health=["sh", f"{_SCRIPTS}/server-health.sh"],
     )
