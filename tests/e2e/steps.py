@@ -164,7 +164,7 @@ class Mac:
             "routes": sorted(self.routes()),
             "addresses": sorted(addresses.splitlines()),
             "clients": list(map(str, self.clients())),
-            "files": sorted(self.files()),
+            "files": sorted(name for name in self.files() if not name.endswith("/lock")),
         }
 
     def macnet_names(self) -> list[str]:
