@@ -99,7 +99,7 @@ class TunnelblickClient:
         if self.is_current(profile):
             return False
         self.require()
-        self._launch(progress)
+        self._launch()
         try:
             data = profile.read_bytes()
         except OSError as error:
@@ -128,17 +128,14 @@ class TunnelblickClient:
         """See `Client.connect`. A connection that does not come about is taken back."""
         self.require()
         installed = self.install(self._paths.profile, progress)
-        self._launch(progress)
+        self._launch()
         name, state = self._find(wait_s=_SETTLE_S)
         if state is None:
-            raise ClientFailed(
-                f"Tunnelblick has no configuration {name}, although its file is there",
-                hint="quit Tunnelblick and start it again",
-            )
+            message = f"Tunnelblick has no configuration {name}, although its file is there"
+            raise ClientFailed(message, hint="quit Tunnelblick and start it again")
         if state == script.CONNECTED:
             return installed
-        others = self._others(name)
-        if others:
+        if others := self._others(name):
             progress.warn(
                 f"Tunnelblick is connected to {', '.join(others)} too and may ask whether to "
                 "connect beside it: confirm in its dialog"
@@ -243,10 +240,9 @@ class TunnelblickClient:
         states = self._app.listing().states
         return tuple(n for n, state in states.items() if n != name and state != script.DISCONNECTED)
 
-    def _launch(self, progress: Progress) -> None:
+    def _launch(self) -> None:
         if self._app.listing().running:
             return
-        progress.detail("starting Tunnelblick")
         self._app.launch()
         deadline = time.monotonic() + _LAUNCH_S
         while not self._app.listing().running:
@@ -284,11 +280,8 @@ class TunnelblickClient:
                 begun = True
             if now - start > timeout_s:
                 known = "" if state in script.KNOWN_STATES else ", which macnet does not know"
-                raise ClientTimeout(
-                    f"Tunnelblick did not connect {name} within {timeout_s:g} s: "
-                    f"it is in the state {state}{known}",
-                    hint=_LOG_HINT,
-                )
+                message = f"Tunnelblick did not connect {name} within {timeout_s:g} s"
+                raise ClientTimeout(f"{message}: its state is {state}{known}", hint=_LOG_HINT)
             time.sleep(_POLL_S)
 
     def _address(self) -> tuple[IPAddress | None, str | None]:
@@ -296,8 +289,10 @@ class TunnelblickClient:
         subnet = self._tunnel_subnet()
         if subnet is None:
             return None, None
-        for interface in host.list_interfaces():
-            for held in interface.addresses:
-                if held.version == subnet.version and held.ip in subnet:
-                    return held.ip, interface.name
-        return None, None
+        found = (
+            (held.ip, interface.name)
+            for interface in host.list_interfaces()
+            for held in interface.addresses
+            if held.version == subnet.version and held.ip in subnet
+        )
+        return next(found, (None, None))
