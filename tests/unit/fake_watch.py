@@ -1,0 +1,164 @@
+"""A clock, and an engine whose events are a script, for `macnet watch` to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import pytest
+from netaddr import IPNetwork
+
+from macnet.config import Config
+from macnet.engine import EngineEvent
+from macnet.errors import EngineUnreachable, MacnetError
+from macnet.models import Network, Subnet
+from macnet.networks import Selected
+from macnet.tunnel import FollowResult, RouteChanges, Tunnel
+from macnet.watch import Watch, WatchLine
+
+ONE, TWO = IPNetwork("10.1.0.0/16"), IPNetwork("10.2.0.0/16")
+LOST = EngineUnreachable("no Docker engine answers")
+
+
+class End(Exception):
+    """The script is over."""
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.wall = 5000.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.wall
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.pass_by(seconds)
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+    def machine_sleeps(self, seconds: float) -> None:
+        """macOS stops the monotonic clock meanwhile."""
+        self.wall += seconds
+
+
+Step = EngineEvent | MacnetError | float | Callable[[], None]
+
+
+class World:
+    """An engine whose events are a script, and a tunnel that counts the looks at it.
+
+    A step is an event, an error that ends the stream, seconds of silence, or something to do.
+    Each list in ``streams`` is what one subscription brings; an error there refuses it.
+    """
+
+    def __init__(self, clock: Clock, streams: Iterable[list[Step] | MacnetError]) -> None:
+        self.clock = clock
+        self.streams = list(streams)
+        self.steps: list[Step] = []
+        self.results: list[FollowResult | MacnetError] = []
+        self.looks: list[float] = []
+        self.pings = 0
+        self.closed = 0
+        self.types: list[str] = []
+        self.config = Config()
+        self.told: list[WatchLine] = []
+
+    # The tunnel.
+
+    @property
+    def engine(self) -> World:
+        return self
+
+    def follow(self, types: list[str] | None = None) -> World | FollowResult:
+        if types is not None:
+            return self._subscribe(types)
+        self.looks.append(self.clock.now)
+        result = self.results.pop(0) if self.results else changes()
+        if isinstance(result, MacnetError):
+            raise result
+        return result
+
+    # The engine.
+
+    def _subscribe(self, types: list[str]) -> World:
+        self.types = types
+        if not self.streams:
+            raise End
+        stream = self.streams.pop(0)
+        if isinstance(stream, MacnetError):
+            raise stream
+        self.steps = stream
+        return self
+
+    def ping(self) -> None:
+        self.pings += 1
+
+    # The stream.
+
+    def get(self, timeout_s: float) -> EngineEvent | None:
+        while self.steps:
+            step = self.steps[0]
+            if isinstance(step, float) and step > timeout_s:
+                self.steps[0] = step - timeout_s
+                break
+            self.steps.pop(0)
+            if isinstance(step, EngineEvent):
+                return step
+            if isinstance(step, MacnetError):
+                raise step
+            if isinstance(step, float):
+                self.clock.pass_by(step)
+                return None
+            step()
+        else:
+            raise End
+        self.clock.pass_by(timeout_s)
+        return None
+
+    def close(self) -> None:
+        self.closed += 1
+
+    # Watch.
+
+    def watch(self) -> Watch:
+        return Watch(lambda: cast(Tunnel, self), self.told.append)
+
+    def run(self) -> list[str]:
+        """What is told until the script ends."""
+        with pytest.raises(End):
+            self.watch().run()
+        return [line.text for line in self.told]
+
+
+def changes(
+    added: tuple[IPNetwork, ...] = (),
+    removed: tuple[IPNetwork, ...] = (),
+    *,
+    stale: tuple[IPNetwork, ...] = (),
+    repaired: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
+) -> FollowResult:
+    """What one look gives."""
+    network = Network("1", "app", "bridge", "local", internal=False, subnets=(Subnet(ONE),))
+    return FollowResult(
+        set_up=True,
+        routes=RouteChanges(added, removed, ()),
+        stale=stale,
+        repaired=repaired,
+        networks=(Selected(network, network.subnets),),
+        warnings=warnings,
+    )
+
+
+def created(name: str = "app") -> EngineEvent:
+    return EngineEvent("network", "create", name, {"name": name})
