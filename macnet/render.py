@@ -69,13 +69,18 @@ def _folder() -> Path:
 @cache
 def _environment() -> Environment:
     # Imported here, since most commands (and --help) render nothing and need not wait for it.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415, TID251
+    from jinja2 import (  # noqa: PLC0415, TID251
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+        select_autoescape,
+    )
 
     return Environment(
         loader=FileSystemLoader(_folder()),
         undefined=StrictUndefined,
-        # Configuration files, not web pages: an escaped "&amp;" would be wrong there.
-        autoescape=False,  # noqa: S701
+        # Only in pictures and pages: in a configuration file "&amp;" would be wrong.
+        autoescape=select_autoescape(("svg.j2", "html.j2"), default=False),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

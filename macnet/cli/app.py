@@ -16,6 +16,7 @@ from macnet.cli import (
     disconnect,
     down,
     logs,
+    map,
     networks,
     profile,
     regenerate,
@@ -93,5 +94,6 @@ for command in (
     down.down,
 ):
     app.command()(command)
+app.command("map")(map.draw_map)
 
 app.add_typer(agent.app)
