@@ -23,6 +23,9 @@ from macnet.models import Port
 from tests.unit.engine.fake_http import FakeEngine
 from tests.unit.engine.recorded import VERSIONS, recorded
 
+# The SDK leaves sockets to the garbage collector, such as one that could not connect.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture
 def fake() -> Iterator[FakeEngine]:
@@ -38,6 +41,7 @@ def engine(fake: FakeEngine) -> Iterator[Engine]:
     engine = connect_engine(EngineAddress(fake.url, "a test"))
     yield engine
     engine._api.close()
+    gc.collect()
 
 
 SPEC = ContainerSpec(
@@ -55,9 +59,6 @@ SPEC = ContainerSpec(
 )
 
 
-# The SDK does not close a socket that cannot connect.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_nobody_listens() -> None:
     with pytest.raises(EngineUnreachable, match=r"nowhere\.sock"):
         connect_engine(EngineAddress("unix:///nonexistent/nowhere.sock", "a test"))
