@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, cast
 
 from macnet.engine import Container, ContainerSpec, Engine, EngineInfo, ExecResult
@@ -43,6 +44,7 @@ class ModelEngine:
     #: What becomes of a container that is started.
     starts_as: str = "running"
     info_: EngineInfo = INFO
+    _numbers: Iterator[int] = field(default_factory=count)
 
     def as_engine(self) -> Engine:
         """The same, for code that wants the real type."""
@@ -75,7 +77,7 @@ class ModelEngine:
         self.refuse(spec)
         assert self.find_container(spec.name) is None, "the engine would answer with a conflict"
         self.log.append(f"create {spec.name}")
-        identity = f"id{len(self.log)}"
+        identity = f"id{next(self._numbers)}"
         self.made[identity] = Made(
             spec,
             Container(
