@@ -20,6 +20,7 @@ from macnet.cli import (
     networks,
     profile,
     regenerate,
+    report,
     setup,
     status,
     watch,
@@ -91,6 +92,7 @@ for command in (
     profile.profile,
     watch.watch,
     logs.logs,
+    report.report,
     down.down,
 ):
     app.command()(command)

@@ -10,12 +10,10 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
-from datetime import datetime
-from enum import Enum
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from macnet.errors import MacnetError
+from macnet.plain import to_plain
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -172,23 +170,6 @@ class Output:
     def _print_json(self, value: Mapping[str, object]) -> None:
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         sys.stdout.flush()
-
-
-def to_plain(value: object) -> Any:
-    """Make plain JSON values of frozen results: addresses and times become strings."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_plain(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
 
 
 def printable(text: str, *, keep: str = "") -> str:

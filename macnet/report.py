@@ -1,0 +1,166 @@
+"""One archive for a bug report: what there is, what is wrong, and nothing secret.
+
+Each part is gathered by itself: where one fails, its error is what the report holds of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from macnet import __version__, checks
+from macnet.errors import MacnetError
+from macnet.files import write_private
+from macnet.plain import to_plain
+from macnet.tunnel import Status, Tunnel
+from macnet.tunnel.facts import load_pki_or_none
+
+LOG_LINES = 2000
+#: Anything between these lines is a key or a certificate, whoever made it.
+_PEM = re.compile(r"-----BEGIN ([^-]+)-----.*?(-----END \1-----|\Z)", re.DOTALL)
+#: A line of a static key, or of anything as random.
+_HEX = re.compile(r"\b[0-9a-fA-F]{32,}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPart:
+    """One file of the archive."""
+
+    name: str
+    text: str
+
+
+def make_report(
+    tunnel: Tunnel, status: Callable[[], Status], *, anonymize: bool
+) -> tuple[ReportPart, ...]:
+    """Gather and redact all parts. With ``anonymize`` names get numbers, the same everywhere."""
+    parts = [ReportPart(name, text) for name, text in _gather(tunnel, status)]
+    hide = redactor(_secrets(tunnel), _private_words())
+    parts = [ReportPart(part.name, hide(part.text)) for part in parts]
+    if anonymize:
+        rename = anonymizer(_names(tunnel))
+        parts = [ReportPart(part.name, rename(part.text)) for part in parts]
+    return tuple(parts)
+
+
+def save_report(parts: Sequence[ReportPart], target: Path) -> None:
+    """Write the archive (zip, mode 0600)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in parts:
+            archive.writestr(f"macnet-report/{part.name}", part.text)
+    write_private(target, buffer.getvalue())
+
+
+def _gather(tunnel: Tunnel, status: Callable[[], Status]) -> Iterator[tuple[str, str]]:
+    def part(name: str, make: Callable[[], object]) -> tuple[str, str]:
+        try:
+            value = make()
+        except MacnetError as error:
+            value = f"error: {error}\nhint: {error.hint}\n"
+        text = value if isinstance(value, str) else json.dumps(to_plain(value), indent=2) + "\n"
+        return name, text
+
+    yield part("versions.json", lambda: _versions(tunnel))
+    yield part("status.json", status)
+    yield part("networks.json", tunnel.networks)
+    yield part("check.json", lambda: checks.run(tunnel, [], on_result=lambda _: None))
+    yield part(
+        "host.json",
+        lambda: {"interfaces": tunnel.around.interfaces(), "routes": tunnel.around.routes()},
+    )
+    for source in ("server", "relay", "client"):
+        yield part(f"log-{source}.txt", partial(_log, tunnel, source))
+
+
+def _versions(tunnel: Tunnel) -> Mapping[str, object]:
+    return {
+        "macnet": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "client": tunnel.client.name,
+        "client_version": tunnel.client.version(),
+        "engine": tunnel.engine.info(),
+    }
+
+
+def _log(tunnel: Tunnel, source: str) -> str:
+    return "".join(f"{line}\n" for line in tunnel.logs(source, tail=LOG_LINES, follow=False))
+
+
+def _secrets(tunnel: Tunnel) -> Iterator[str]:
+    """Everything of this tunnel that must not leave, also line by line."""
+    from macnet.progress import Silent  # noqa: PLC0415
+    from macnet.state import load_state  # noqa: PLC0415
+
+    token = load_state(tunnel.paths.state, Silent()).token
+    if token:
+        yield token
+    pki = load_pki_or_none(tunnel.paths)
+    if pki is not None:
+        for text in (
+            pki.ca_cert,
+            pki.server_cert,
+            pki.server_key,
+            pki.client_cert,
+            pki.client_key,
+            pki.tls_crypt,
+        ):
+            yield from (line for line in text.splitlines() if not line.startswith("-----"))
+
+
+def _private_words() -> Mapping[str, str]:
+    """The user's home and name: paths tell them, and no bug depends on them."""
+    home = Path.home()
+    return {str(home): "~", f"/{home.name}/": "/USER/"}
+
+
+def redactor(secrets: Iterable[str], words: Mapping[str, str]) -> Callable[[str], str]:
+    """A function that takes secrets, keys of any kind, and ``words`` out of a text."""
+    known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
+
+    def hide(text: str) -> str:
+        text = _PEM.sub(r"(\1 removed)", text)
+        for secret in known:
+            text = text.replace(secret, "(removed)")
+        text = _HEX.sub("(removed)", text)
+        for word, other in words.items():
+            text = text.replace(word, other)
+        return text
+
+    return hide
+
+
+def _names(tunnel: Tunnel) -> Iterator[tuple[str, str]]:
+    """Names of the user's choosing, with what they name."""
+    try:
+        found = tunnel.networks()
+    except MacnetError:
+        return
+    for item in found:
+        if item.network.name not in {"bridge", "host", "none"}:
+            yield item.network.name, "network"
+        yield from ((endpoint.container, "container") for endpoint in item.network.endpoints)
+    yield platform.node(), "machine"
+
+
+def anonymizer(names: Iterable[tuple[str, str]]) -> Callable[[str], str]:
+    """A function that gives each name a number of its kind, the same in every text."""
+    numbers: dict[str, int] = {}
+    chosen: dict[str, str] = {}
+    for name, kind in names:
+        if name and name not in chosen and not name.startswith("macnet-"):
+            numbers[kind] = numbers.get(kind, 0) + 1
+            chosen[name] = f"{kind}-{numbers[kind]}"
+    if not chosen:
+        return lambda text: text
+    longest = sorted(chosen, key=len, reverse=True)
+    pattern = re.compile(r"(?<![\w.-])(" + "|".join(map(re.escape, longest)) + r")(?![\w-])")
+    return lambda text: pattern.sub(lambda found: chosen[found[1]], text)
