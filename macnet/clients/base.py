@@ -66,6 +66,12 @@ class Client(Protocol):
     def disconnect(self, progress: Progress) -> bool:
         """End the connection and wait for its end; False = there was none."""
 
+    def sweep(self, progress: Progress) -> bool:
+        """End what still runs of ours but cannot be asked any more; False = nothing.
+
+        That is so when the tunnel's files were deleted while it was connected.
+        """
+
     def status(self) -> ClientStatus:
         """What the client says now. Changes nothing and does not raise."""
 

@@ -47,6 +47,10 @@ class ManualClient:
         progress.warn("disconnect your VPN client, if it is still connected")
         return False
 
+    def sweep(self, progress: Progress) -> bool:
+        """Nothing of macnet's runs."""
+        return False
+
     def status(self) -> ClientStatus:
         """Unknown, always."""
         return ClientStatus(ClientState.UNKNOWN, "not managed by macnet")

@@ -15,6 +15,7 @@ from macnet.clients.management import MAX_SOCKET_PATH, Management, NotListening
 from macnet.clients.openvpn_log import find_reason, read_log, truncate_log
 from macnet.clients.privilege import run_as_root
 from macnet.clients.profile_record import ProfileRecord, digest_of
+from macnet.clients.strays import end_strays
 from macnet.errors import ClientFailed, ClientMissing, PrivilegeError
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress
@@ -123,6 +124,18 @@ class OpenVpnClient:
             self._end(pid)
         self._clean_up()
         return pid is not None
+
+    def sweep(self, progress: Progress) -> bool:
+        """See `Client.sweep`."""
+        return end_strays(
+            self._paths.client_socket,
+            spare=self._running_pid(),
+            runner=self._runner,
+            root=self._root,
+            terminal=self._terminal,
+            progress=progress,
+            timeout_s=_LEAVE_S,
+        )
 
     def status(self) -> ClientStatus:
         """See `Client.status`."""

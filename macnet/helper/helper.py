@@ -25,6 +25,7 @@ from macnet.helper.spec import (
     container_name,
     parse_pushed,
     parse_subnets,
+    parse_tunnel_subnet,
     relay_container,
     render_client,
     render_subnets,
@@ -162,6 +163,11 @@ class Helper:
         """The routes that the server pushes now; none without a server."""
         data = self._engine.read_file(container_name(self.name, SERVER), CLIENT_FILE)
         return parse_pushed(data.decode(errors="replace")) if data is not None else ()
+
+    def tunnel_subnet(self) -> IPNetwork | None:
+        """The tunnel's subnet as the server was made with; None without a server."""
+        data = self._engine.read_file(container_name(self.name, SERVER), CLIENT_FILE)
+        return parse_tunnel_subnet(data.decode(errors="replace")) if data is not None else None
 
     def apply_routes(self, spec: HelperSpec, routes: HelperRoutes) -> RoutesApplied:
         """Change the allowlist and the pushed routes of the running server.

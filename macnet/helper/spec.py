@@ -236,6 +236,15 @@ def parse_pushed(text: str) -> tuple[IPNetwork, ...]:
     return tuple(found)
 
 
+def parse_tunnel_subnet(text: str) -> IPNetwork | None:
+    """The tunnel's subnet by a file of `render_client`."""
+    for line in text.splitlines():
+        match line.split():
+            case ["ifconfig-push", address, netmask]:
+                return IPNetwork(f"{address}/{netmask}").cidr
+    return None
+
+
 def route_directive(net: IPNetwork) -> str:
     """``route`` or ``route-ipv6`` as OpenVPN writes them."""
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netaddr import IPNetwork
 
@@ -90,6 +90,10 @@ def gather_facts(
 ) -> Facts:
     """Look at everything once. Changes nothing, but with ``repair`` sets a damaged record aside."""
     tag = helper_image_tag(base_image)
+    state = load_state(paths.state, progress, repair=repair)
+    if state.tunnel_subnet is None:
+        # The record is lost. By its subnet a tunnel that is up is told from other interfaces.
+        state = replace(state, tunnel_subnet=helper.tunnel_subnet())
     profile = read_private(paths.profile)
     return Facts(
         engine=engine.info(),
@@ -97,7 +101,7 @@ def gather_facts(
         helper=helper.status(),
         image_tag=tag,
         image_exists=engine.find_image(tag) is not None,
-        state=load_state(paths.state, progress, repair=repair),
+        state=state,
         pki=load_pki_or_none(paths),
         profile=None if profile is None else profile.decode(errors="replace"),
         allowed=helper.allowed_subnets(),

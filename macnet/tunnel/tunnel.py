@@ -184,6 +184,8 @@ class Tunnel:
         )
 
     def _look(self, *, renew_keys: bool = False) -> tuple[Facts, Plan]:
+        # First: such a client's routes would count as somebody else's.
+        self.client.sweep(self.progress)
         with stage(self.progress, "looking at the engine"):
             facts = self.facts(repair=True)
             plan = plan_tunnel(self.config, facts, self.around.port_owner, renew_keys=renew_keys)
@@ -281,7 +283,7 @@ class Tunnel:
         error is raised after that.
         """
         with lock(self.paths.lock):
-            disconnected = self.disconnect()
+            disconnected = self.client.sweep(self.progress) | self.disconnect()
             if purge:
                 self.client.remove(self.progress)
             notes = self.client.leftover(purge=purge)
