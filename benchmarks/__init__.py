@@ -1,0 +1,1 @@
+"""Benchmarks of macnet beside the classic recipe and the published port, in one lab."""
