@@ -26,7 +26,12 @@ def helper_files(base_image: str) -> Mapping[str, tuple[bytes, int]]:
         for name in template_names("server")
         if not name.endswith(".j2")
     }
-    dockerfile = render("server/Dockerfile.j2", base_image=base_image, least_passt=LEAST_PASST)
+    dockerfile = render(
+        "server/Dockerfile.j2",
+        base_image=base_image,
+        least_passt=LEAST_PASST,
+        label=f"{LABEL_IMAGE}={REPOSITORY}",
+    )
     return {**files, "Dockerfile": (dockerfile.encode(), 0o644)}
 
 
