@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -153,14 +154,14 @@ class Mac:
 
     def world(self) -> dict[str, list[str]]:
         """Everything of both sides that macnet might change, as lines to compare."""
-        docker = self.lab.docker
-        running = "{{.ID}} {{.Names}} {{.State}}"
+        get = self.lab.engine.get
         addresses = self.lab.run(["ip", "-br", "address"]).stdout
+        containers = get("/containers/json?all=1")
         return {
-            "containers": sorted(docker("ps", "-a", "--no-trunc", "--format", running).split("\n")),
-            "images": sorted(docker("images", "-a", "-q", "--no-trunc").split()),
-            "networks": sorted(docker("network", "ls", "-q", "--no-trunc").split()),
-            "volumes": sorted(docker("volume", "ls", "-q").split()),
+            "containers": sorted(f"{c['Id']} {c['Names']} {c['State']}" for c in containers),
+            "images": sorted(image["Id"] for image in get("/images/json?all=1")),
+            "networks": sorted(network["Id"] for network in get("/networks")),
+            "volumes": sorted(volume["Name"] for volume in get("/volumes")["Volumes"] or ()),
             "routes": sorted(self.routes()),
             "addresses": sorted(addresses.splitlines()),
             "clients": list(map(str, self.clients())),
@@ -176,15 +177,19 @@ class Mac:
     def network(self, name: str, *options: str) -> Iterator[str]:
         """A Docker network with a web server on it, whose address it gives; gone at the end."""
         docker = self.lab.docker
-        web = f"{name}-web"
+        # Names of networks are freer than those of containers.
+        web = f"{re.sub('[^a-z0-9]', '', name)}-web"
         docker("network", "create", *options, name)
         try:
-            docker("run", "-d", "--name", web, "--network", name, SAMPLE_IMAGE)
+            docker("create", "--name", web, "--network", "none", SAMPLE_IMAGE)
+            docker("network", "disconnect", "none", web)
+            docker("network", "connect", name, web)
+            docker("start", web)
             found = json.loads(docker("inspect", web))[0]["NetworkSettings"]["Networks"]
             yield str(found[name]["IPAddress"])
         finally:
             docker("rm", "-f", web)
-            if name in docker("network", "ls", "--format", "{{.Name}}").split("\n"):
+            if name in [network["Name"] for network in self.lab.engine.get("/networks")]:
                 docker("network", "rm", name)
 
     @contextmanager

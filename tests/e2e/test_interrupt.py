@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,14 +45,14 @@ Output.start = start
 sys.argv[1:] = ["setup"]
 sys.exit(main())
 """
-#: Work that the engine has done, but of which macnet never hears.
-_UNHEARD = {
-    "image": r"^POST /v[\d.]+/build",
-    "server made": r"^POST .*/containers/create\?name=macnet-server",
-    "server's files": r"^PUT .*/archive",
-    "server started": r"^POST .*/containers/\w+/start",
-    "relay made": r"^POST .*/containers/create\?name=macnet-relay",
-}
+#: Work that the engine has done, but of which macnet never hears, and the stage that asked for it.
+_UNHEARD = [
+    (r"^POST /v[\d.]+/build", "building the helper image"),
+    (r"^POST .*/containers/create\?name=macnet-server", "starting the server"),
+    (r"^PUT .*/archive", "starting the server"),
+    (r"^POST .*/containers/\w+/start", "starting the server"),
+    (r"^POST .*/containers/create\?name=macnet-relay", "starting the relay"),
+]
 
 
 @pytest.fixture
@@ -81,18 +82,14 @@ def at_stage(mac: Mac, number: int, stage: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_at_the_start_of_a_stage(bare: Mac, stage: str) -> None:
-    assert at_stage(bare, signal.SIGKILL, stage)[0] == -signal.SIGKILL
-    finishes(bare)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_in_a_stage(bare: Mac, stage: str) -> None:
+def test_ended_at_the_start_of_a_stage(bare: Mac, stage: str) -> None:
+    """By Ctrl-C, then by SIGKILL at the same place."""
     code, said = at_stage(bare, signal.SIGINT, stage)
     assert code == 130
     assert f"interrupted while {stage}" in said
     assert "hint: " in said
     assert "Traceback" not in said
+    assert at_stage(bare, signal.SIGKILL, stage)[0] == -signal.SIGKILL
     finishes(bare)
 
 
@@ -109,8 +106,6 @@ def setup_without(mac: Mac, proxy: EngineProxy | None = None, *words: str) -> It
 
 def press_ctrl_c(running: Running) -> str:
     """What a terminal does: the signal goes to the whole foreground process group."""
-    import os
-
     os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=30)
     assert running.returncode == 130, said
@@ -118,13 +113,18 @@ def press_ctrl_c(running: Running) -> str:
     return said
 
 
-@pytest.mark.parametrize("unheard", _UNHEARD)
-def test_killed_before_it_heard_of_what_the_engine_did(mac: Mac, unheard: str) -> None:
-    words = ("--purge",) if unheard == "image" else ()
-    mac.macnet("down", *words)
+@pytest.mark.parametrize(("unheard", "stage"), _UNHEARD)
+def test_ended_before_it_heard_of_what_the_engine_did(mac: Mac, unheard: str, stage: str) -> None:
+    mac.macnet("down", *(("--purge",) if "image" in stage else ()))
     socket = mac.lab.paths.home / "held.sock"
     with (
-        EngineProxy(socket, mac.lab.engine.socket, hold=_UNHEARD[unheard]) as proxy,
+        EngineProxy(socket, mac.lab.engine.socket, hold=unheard) as proxy,
+        setup_without(mac, proxy) as running,
+    ):
+        assert proxy.held.wait(20)
+        assert f"interrupted while {stage}" in press_ctrl_c(running)
+    with (
+        EngineProxy(socket, mac.lab.engine.socket, hold=unheard) as proxy,
         setup_without(mac, proxy) as running,
     ):
         assert proxy.held.wait(20)
@@ -133,70 +133,44 @@ def test_killed_before_it_heard_of_what_the_engine_did(mac: Mac, unheard: str) -
     finishes(mac)
 
 
-@pytest.mark.parametrize(
-    ("unheard", "stage"),
-    [
-        ("image", "building the helper image"),
-        ("server started", "starting the server"),
-        ("relay made", "starting the relay"),
-    ],
-)
-def test_ctrl_c_while_the_engine_is_silent(mac: Mac, unheard: str, stage: str) -> None:
-    mac.macnet("down", *(("--purge",) if unheard == "image" else ()))
-    socket = mac.lab.paths.home / "held.sock"
-    with (
-        EngineProxy(socket, mac.lab.engine.socket, hold=_UNHEARD[unheard]) as proxy,
-        setup_without(mac, proxy) as running,
-    ):
-        assert proxy.held.wait(20)
-        assert f"interrupted while {stage}" in press_ctrl_c(running)
-    finishes(mac)
-
-
 @contextmanager
-def no_answer_to_openvpn(mac: Mac) -> Iterator[Callable[[], bool]]:
-    """Drop what goes to the tunnel's port; yields whether openvpn tries."""
-    rule = ["OUTPUT", "-o", "lo", "-p", "tcp", "--dport", "13194", "-j", "DROP"]
+def dropped(mac: Mac, *packets: str) -> Iterator[None]:
+    """Drop what the Mac side sends of these packets."""
+    rule = ["OUTPUT", *packets, "-j", "DROP"]
     mac.lab.run(["iptables", "-w", "-I", *rule])
     try:
-        yield lambda: bool(mac.clients())
+        yield
     finally:
         mac.lab.run(["iptables", "-w", "-D", *rule])
 
 
-@contextmanager
-def no_answer_to_pings(mac: Mac) -> Iterator[Callable[[], bool]]:
-    """Drop all pings; yields whether the client has connected nevertheless."""
-    rule = ["OUTPUT", "-p", "icmp", "-j", "DROP"]
-    mac.lab.run(["iptables", "-w", "-I", *rule])
+@pytest.mark.parametrize("ctrl_c", [True, False])
+def test_ended_while_the_client_connects(bare: Mac, ctrl_c: bool) -> None:
+    def tries() -> bool:
+        log = bare.root / "openvpn.log"
+        return log.exists() and "Attempting to establish TCP" in log.read_text()
 
-    def connected() -> bool:
-        log = mac.root / "openvpn.log"
-        return log.exists() and "Initialization Sequence Completed" in log.read_text()
+    port = ("-o", "lo", "-p", "tcp", "--dport", "13194")
+    with dropped(bare, *port), setup_without(bare) as running:
+        wait_until(tries, 20, "an openvpn that tries to connect")
+        if ctrl_c:
+            assert "interrupted while connecting openvpn" in press_ctrl_c(running)
+            # What has only half started must not stay.
+            assert bare.clients() == []
+        else:
+            running.kill()
+            running.wait(10)
+            assert len(bare.clients()) == 1
+    finishes(bare)
 
-    try:
-        yield connected
-    finally:
-        mac.lab.run(["iptables", "-w", "-D", *rule])
 
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize(
-    ("stage", "blocked"),
-    [("connecting openvpn", no_answer_to_openvpn), ("waiting for traffic", no_answer_to_pings)],
-)
-def test_ended_while_it_waits_for_the_client(
-    bare: Mac,
-    stage: str,
-    blocked: Callable[[Mac], contextmanager[Callable[[], bool]]],  # type: ignore[valid-type]
-    number: signal.Signals,
-) -> None:
-    with blocked(bare) as reached, setup_without(bare) as running:  # type: ignore[attr-defined]
-        wait_until(reached, 20, f"setup in the stage {stage}")
-        if number is signal.SIGINT:
-            assert f"interrupted while {stage}" in press_ctrl_c(running)
-            # What has only half started must not stay; what is connected may.
-            assert len(bare.clients()) == (1 if stage == "waiting for traffic" else 0)
+@pytest.mark.parametrize("ctrl_c", [True, False])
+def test_ended_while_it_waits_for_traffic(bare: Mac, ctrl_c: bool) -> None:
+    with dropped(bare, "-p", "icmp"), setup_without(bare) as running:
+        assert running.stderr is not None
+        assert any("connecting openvpn" in line for line in running.stderr)
+        if ctrl_c:
+            assert "interrupted while waiting for traffic" in press_ctrl_c(running)
         else:
             running.kill()
             running.wait(10)
@@ -205,19 +179,17 @@ def test_ended_while_it_waits_for_the_client(
 
 def test_two_at_once(bare: Mac) -> None:
     socket = bare.lab.paths.home / "held.sock"
-    hold = r"^GET .*/networks"
-    with EngineProxy(socket, bare.lab.engine.socket, hold=hold) as proxy:
-        with setup_without(bare, proxy) as first:
-            assert proxy.held.wait(20)
-            before = bare.world()
-            for words in (["setup"], ["regenerate"], ["down"]):
-                said = bare.fails(8, *words)
-                assert f"another macnet (pid {first.pid})" in said
-            failed = bare.json("setup", check=False)["error"]
-            assert (failed["code"], failed["exit_code"]) == ("busy", 8)
-            assert bare.world() == before
-            first.kill()
-    finishes(bare)
+    with (
+        EngineProxy(socket, bare.lab.engine.socket, hold=r"^GET .*/networks") as proxy,
+        setup_without(bare, proxy) as first,
+    ):
+        assert proxy.held.wait(20)
+        before = bare.world()
+        for command in ("setup", "regenerate", "down"):
+            assert f"another macnet (pid {first.pid})" in bare.fails(8, command)
+        failed = bare.json("setup", check=False)["error"]
+        assert (failed["code"], failed["exit_code"]) == ("busy", 8)
+        assert bare.world() == before
 
 
 def test_the_first_of_two_is_not_disturbed(bare: Mac) -> None:
