@@ -34,9 +34,10 @@ rules() {
 -A INPUT -i macnet0 -p $1 -j ACCEPT
 -A INPUT -i relay0 -j DROP
 -A INPUT ! -i macnet0 -p tcp --dport 1194 -j ACCEPT
-$2
+$3
 -A FORWARD -i relay0 -o macnet0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 -A FORWARD -i macnet0 -o relay0 -j MACNET
+-A FORWARD -i macnet0 -o lo -j REJECT --reject-with $2
 -A FORWARD -i macnet0 -j REJECT
 COMMIT
 *nat
@@ -48,17 +49,18 @@ COMMIT
 COMMIT
 RULES
 }
-rules icmp "" | "iptables-$backend-restore"
+rules icmp icmp-host-unreachable "" | "iptables-$backend-restore"
 ip rule add iif macnet0 lookup 100
-# No relay: a fast error in place of a hang.
-ip route replace unreachable default metric 9999 table 100
+# No relay: a fast error in place of a hang. The firewall gives it to what leaves by lo, as an
+# unreachable route would answer one connection per second only.
+ip route replace default dev lo metric 9999 table 100
 
 # Neighbour discovery must reach this namespace even from relay0. No IPv6 in this kernel is fine.
 ipv6=
-if rules ipv6-icmp "-I INPUT 1 -i relay0 -p ipv6-icmp -j ACCEPT" |
+if rules ipv6-icmp icmp6-addr-unreachable "-I INPUT 1 -i relay0 -p ipv6-icmp -j ACCEPT" |
     "ip6tables-$backend-restore" 2>/dev/null; then
     ip -6 rule add iif macnet0 lookup 100
-    ip -6 route replace unreachable default metric 9999 table 100
+    ip -6 route replace default dev lo metric 9999 table 100
     echo yes >/run/macnet/ipv6
     ipv6='--config /etc/macnet/ipv6.conf'
 fi
