@@ -1,0 +1,183 @@
+"""What ends on its own comes back on its own: no command of macnet's in between."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.steps import Mac, wait_until
+from tests.lab import SINK_PORT, Engine
+from tests.lab.process import PIPE, ProcessId
+
+#: Connects, waits for a line, sends 20 kB and the end, and waits for the other end's.
+_HELD = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)
+print("open", flush=True)
+sys.stdin.readline()
+s.settimeout(3)
+for _ in range(20):
+    s.sendall(b"x" * 1000)
+s.shutdown(socket.SHUT_WR)
+print("closed" if s.recv(1) == b"" else "data", flush=True)
+"""
+#: Seconds until containers answer again after one process or container went away.
+PART_S = 3
+#: The same after the engine went away, counted from when it answers again.
+ENGINE_S = 30
+
+
+def main_process(mac: Mac, container: str) -> ProcessId:
+    """The first process of a container, whatever id it has inside."""
+    pid = int(mac.lab.docker("inspect", "-f", "{{.State.Pid}}", container))
+    process = ProcessId.of(pid)
+    assert process is not None
+    return process
+
+
+def pasta(mac: Mac) -> ProcessId:
+    """The pasta that the relay has started."""
+    parent = main_process(mac, "macnet-relay").pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    # Its own name: pasta runs as pasta or as pasta.avx2.
+    found = [pid for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith("pasta")]
+    assert len(found) == 1, children
+    process = ProcessId.of(int(found[0]))
+    assert process is not None
+    return process
+
+
+def kill_main(container: str) -> Callable[[Mac], ProcessId]:
+    return lambda mac: kill(main_process(mac, container))
+
+
+def kill(process: ProcessId) -> ProcessId:
+    process.send(signal.SIGKILL)
+    return process
+
+
+def restart(container: str) -> Callable[[Mac], ProcessId]:
+    def act(mac: Mac) -> ProcessId:
+        before = main_process(mac, container)
+        mac.lab.docker("restart", "--time", "2", container)
+        return before
+
+    return act
+
+
+def wait_healed(mac: Mac, timeout_s: float, report: str) -> None:
+    """Wait for HTTP to a container on a user network; prints how long it took.
+
+    Each try is short: one that has lost its first packet waits a second for nothing.
+    """
+    url = f"http://{mac.lab.sample.address('app-web')}/"
+    argv = ["curl", "-sSf", "--connect-timeout", "0.3", "-m", "1", "-o", "/dev/null", url]
+
+    def answers() -> bool:
+        return mac.lab.run(argv, check=False).returncode == 0
+
+    took = wait_until(answers, timeout_s, f"{report}: an answer from {url}")
+    print(f"{report}: healed after {took:.1f} s")
+
+
+PARTS: dict[str, Callable[[Mac], ProcessId]] = {
+    "openvpn in the server killed": kill_main("macnet-server"),
+    "relay killed": kill_main("macnet-relay"),
+    "pasta killed": lambda mac: kill(pasta(mac)),
+    "server restarted": restart("macnet-server"),
+    "relay restarted": restart("macnet-relay"),
+}
+
+
+@pytest.mark.parametrize("what", PARTS)
+def test_a_part_that_ends_comes_back(up: Mac, what: str) -> None:
+    wait_healed(up, PART_S, "before")
+    client, containers = up.client_pid(), up.containers()
+    gone = PARTS[what](up)
+    assert gone.wait_gone(5)
+    wait_healed(up, PART_S, what)
+    assert up.pings(up.lab.sample.address("web"))
+    assert up.client_pid() == client
+    assert up.containers() == containers
+
+
+def test_pasta_is_another_process_afterwards(up: Mac) -> None:
+    """The tunnel carried on because the relay started pasta again, not because it lived."""
+    first = pasta(up)
+    kill(first)
+    assert first.wait_gone(5)
+    wait_healed(up, PART_S, "pasta killed")
+    assert pasta(up) != first
+
+
+def test_the_relay_carries_nothing_while_it_is_stopped(up: Mac) -> None:
+    """Then every connection fails at once, however many are tried; its start heals."""
+    address = up.lab.sample.address("app-web")
+    up.lab.docker("stop", "--time", "1", "macnet-relay")
+    for _ in range(15):
+        assert up.tcp(address, 80, wait_s=0.5) == "unreachable"
+    address6 = up.lab.sample.address6("six-web")
+    for _ in range(15):
+        assert up.tcp(address6, 80, wait_s=0.5) == "unreachable"
+    up.lab.docker("start", "macnet-relay")
+    wait_healed(up, PART_S, "relay started")
+
+
+def crash(engine: Engine) -> None:
+    engine.kill()
+    engine.start()
+
+
+ENGINE: dict[str, Callable[[Engine], None]] = {
+    "engine restarted": Engine.restart,
+    "engine killed and started": crash,
+    "VM rebooted": Engine.reboot,
+}
+
+
+@pytest.mark.parametrize("what", ENGINE)
+def test_the_engine_comes_back_with_the_tunnel(up: Mac, what: str) -> None:
+    wait_healed(up, PART_S, "before")
+    client = up.client_pid()
+    before = main_process(up, "macnet-server")
+    ENGINE[what](up.lab.engine)
+    up.lab.sample.wait_ready()
+    assert not before.alive()
+    wait_healed(up, ENGINE_S, what)
+    assert up.pings(up.lab.sample.address("web"))
+    assert up.client_pid() == client
+    assert up.macnet("check").returncode == 0
+
+
+def test_a_killed_client_has_one_cause_and_one_cure(up: Mac) -> None:
+    process = ProcessId.of(up.client_pid())
+    assert process is not None
+    kill(process)
+    assert process.wait_gone(5)
+    report = up.json("check", check=False)["check"]
+    failed = [one["id"] for one in report["results"] if one["outcome"] == "fail"]
+    assert failed == ["client.connected"]
+    assert up.macnet("check", check=False).returncode == 9
+    up.macnet("connect")
+    wait_healed(up, PART_S, "client connected")
+    assert up.macnet("check").returncode == 0
+
+
+def test_an_open_connection_outlives_the_start_of_other_containers(up: Mac) -> None:
+    address = up.lab.sample.address("app-web")
+    argv = [sys.executable, "-c", _HELD, address, str(SINK_PORT)]
+    with up.lab.popen(argv, stdin=PIPE) as held:
+        assert held.stdout is not None
+        assert held.stdin is not None
+        assert held.stdout.readline() == "open\n"
+        up.lab.docker("restart", "--time", "0", "web")
+        up.lab.docker("network", "create", "heal-other")
+        up.macnet("regenerate")
+        up.lab.docker("network", "rm", "heal-other")
+        held.stdin.write("\n")
+        held.stdin.flush()
+        assert held.stdout.readline() == "closed\n"
