@@ -93,6 +93,7 @@ def remove_network(lab: Lab) -> None:
 def test_first_setup_second_setup_and_down(mac: Mac) -> None:
     web = mac.lab.sample.address("web")
     assert not mac.pings(web)
+    mac.app.behave(Behaviour(install_s=1.5))  # the user types the password
     done = mac.macnet("setup", "--client", "tunnelblick")
     assert "administrator's password" in done.stderr
     assert mac.pings(web)
