@@ -1,0 +1,119 @@
+"""The generated part of docs/reference/json.md: what each kind of object holds."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from netaddr import IPAddress, IPNetwork
+
+from macnet.agent import AgentStatus
+from macnet.chart import Chart
+from macnet.checks import Report
+from macnet.networks import Selected
+from macnet.tunnel import DownResult, Plan, SetupResult, Status
+from macnet.watch import WatchLine
+
+_CHANGED = {"changed": "true or false"}
+
+#: kind -> (the command that prints it, what it holds). A list has one element of the class.
+KINDS: dict[str, tuple[str, Any]] = {
+    "setup": ("macnet setup", SetupResult),
+    "plan": ("macnet setup --dry-run", Plan),
+    "regenerate": ("macnet regenerate", SetupResult),
+    "check": ("macnet check", Report),
+    "status": ("macnet status", Status),
+    "status_all": ("macnet status --all", [Status]),
+    "networks": ("macnet networks", [Selected]),
+    "map": ("macnet map", Chart),
+    "report": ("macnet report", {"path": "string", "parts": "list of string"}),
+    "connect": ("macnet connect", _CHANGED),
+    "disconnect": ("macnet disconnect", _CHANGED),
+    "profile": (
+        "macnet profile",
+        {"profile": "string, without `--output`", "path": "string, with it", **_CHANGED},
+    ),
+    "watch": ("macnet watch, one line for each object", WatchLine),
+    "down": ("macnet down", DownResult),
+    "down_all": ("macnet down --all", [DownResult]),
+    "agent": ("macnet agent install, uninstall, status", {**_CHANGED, "status": AgentStatus}),
+    "error": (
+        "any command that fails",
+        {
+            "code": "string, one of the [error codes](exit-codes.md#error-codes)",
+            "exit_code": "number",
+            "message": "string",
+            "hint": "string or null",
+            "detail": "string or null; missing where `code` is `interrupted`",
+        },
+    ),
+}
+
+_PLAIN: dict[Any, str] = {
+    str: "string",
+    bool: "true or false",
+    int: "number",
+    float: "number",
+    IPNetwork: "subnet",
+    IPAddress: "address",
+    datetime: "time",
+    type(None): "null",
+}
+
+
+def json_text() -> str:
+    """Every kind, and then every object that they hold."""
+    seen: list[type[Any]] = []
+    parts = ["## Kinds\n"]
+    for kind, (command, what) in KINDS.items():
+        parts.append(f"### {kind}\n\n`{command}`\n")
+        if isinstance(what, dict):
+            parts += [f"- `{name}`: {_words(value, seen)}" for name, value in what.items()]
+            parts.append("")
+        elif isinstance(what, list):
+            parts.append(f"A list of {_words(what[0], seen)}.\n")
+        else:
+            parts.append(f"One {_words(what, seen)}.\n")
+    parts.append("## Objects\n")
+    for item in seen:  # grows while it is walked
+        parts += _object(item, seen)
+    return "\n".join(parts)
+
+
+def _object(item: type[Any], seen: list[type[Any]]) -> Iterator[str]:
+    yield f"### {item.__name__}\n"
+    text = (inspect.getdoc(item) or "").replace("``", "`").replace("None", "null")
+    yield f"{text}\n"
+    hints = get_type_hints(item)
+    yield from (f"- `{field.name}`: {_words(hints[field.name], seen)}" for field in fields(item))
+    yield ""
+
+
+def _words(kind: object, seen: list[type[Any]]) -> str:
+    """A type in words; dataclasses are noted in ``seen`` and linked. Texts are words already."""
+    if isinstance(kind, str):
+        return kind
+    if isinstance(kind, type) and kind in _PLAIN:
+        return _PLAIN[kind]
+    if isinstance(kind, type) and is_dataclass(kind):
+        if kind not in seen:
+            seen.append(kind)
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(f'`{item.value}`' for item in kind)}"
+    return _compound(kind, seen)
+
+
+def _compound(kind: object, seen: list[type[Any]]) -> str:
+    arguments = get_args(kind)
+    words = [_words(item, seen) for item in arguments if item is not Ellipsis]
+    if get_origin(kind) in (types.UnionType, Union):
+        return " or ".join(words)
+    if get_origin(kind) is tuple:
+        return f"list of {words[0]}" if Ellipsis in arguments else f"[{', '.join(words)}]"
+    raise TypeError(f"no words for {kind}")
