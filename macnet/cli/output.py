@@ -84,20 +84,21 @@ class Output:
             return
         for line in (error.detail or "").splitlines():
             self._note(f"  | {line}")
-        self._note(f"{_colored('error:', '31;1')} {error}")
+        self._note(str(error), _colored("error:", "31;1"))
         if error.hint:
-            self._note(f"{_colored('hint:', '36;1')} {error.hint}")
+            self._note(error.hint, _colored("hint:", "36;1"))
 
     def interrupted(self) -> None:
         """Tell that Ctrl-C ended the command, and where."""
         where = f" while {self._stage}" if self._stage else ""
         if self.json:
             message = f"interrupted{where}"
-            error = {"code": "interrupted", "exit_code": 130, "message": message, "hint": None}
+            error = {"code": "interrupted", "exit_code": 130, "message": message}
+            error |= {"hint": None, "detail": None}
             self._print_json({"version": JSON_VERSION, "kind": "error", "error": error})
             return
-        self._note(f"{_colored('interrupted', '31;1')}{where}")
-        self._note(f"{_colored('hint:', '36;1')} the same command takes up where this one ended")
+        self._note(where.strip(), _colored("interrupted", "31;1"))
+        self._note("the same command takes up where this one ended", _colored("hint:", "36;1"))
 
     # What follows is `macnet.progress.Progress`.
 
@@ -128,19 +129,19 @@ class Output:
         self._stage = None
         if not self._quiet and (changed or self.verbose):
             took = f" ({time.monotonic() - self._began:.1f} s)"
-            self._note(f"{_mark('✓', 'ok', '32')} {stage}{took if changed else ': as it was'}")
+            self._note(f"{stage}{took if changed else ': as it was'}", _mark("✓", "ok", "32"))
 
     def failed(self, stage: str) -> None:
         """The stage has failed; the error follows."""
         self._stop_spinner()
         if not self._quiet:
-            self._note(f"{_mark('✗', 'failed', '31')} {stage}")
+            self._note(stage, _mark("✗", "failed", "31"))
 
     def warn(self, text: str) -> None:
         """Something to know that stops nothing."""
         if not self._quiet and text not in self._warned:
             self._warned.add(text)
-            self._note(f"{_colored('warning:', '33;1')} {text}")
+            self._note(text, _colored("warning:", "33;1"))
 
     @property
     def _quiet(self) -> bool:
@@ -151,11 +152,13 @@ class Output:
             self._spinner.stop()
             self._spinner = None
 
-    def _note(self, text: str) -> None:
+    def _note(self, text: str, mark: str = "") -> None:
+        """One line to stderr; only ``mark``, which is our own, may be coloured."""
         spinner, self._spinner = self._spinner, None
         if spinner is not None:
             spinner.stop()
-        sys.stderr.write(printable(text, keep="\x1b") + "\n")
+        shown = printable(text)
+        sys.stderr.write((f"{mark} {shown}".rstrip() if mark else shown) + "\n")
         sys.stderr.flush()
         if spinner is not None:
             spinner.start()
@@ -163,9 +166,14 @@ class Output:
 
     def _table(self, table: Table) -> None:
         from rich.console import Console  # noqa: PLC0415
+        from rich.segment import Segment, Segments  # noqa: PLC0415
 
         width = None if sys.stdout.isatty() else _PIPE_WIDTH
-        Console(file=sys.stdout, width=width, highlight=False, markup=False).print(table)
+        console = Console(file=sys.stdout, width=width, highlight=False, markup=False)
+        rendered = console.render(table)
+        console.print(
+            Segments(Segment(printable(s.text, keep="\n"), s.style) for s in rendered), end=""
+        )
 
     def _print_json(self, value: Mapping[str, object]) -> None:
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
