@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, cast
 
 from macnet.engine import Container, ContainerSpec, Engine, EngineInfo, ExecResult
+from macnet.errors import MacnetError
 from tests.unit.engine.recorded import recorded, recorded_text
 
 Json = Mapping[str, Any]
@@ -41,6 +42,7 @@ class ModelEngine:
     says: dict[str, ExecResult] = field(default_factory=dict)
     refuse: Callable[[ContainerSpec], None] = lambda _: None
     start: Callable[[ContainerSpec], None] = lambda _: None
+    build_error: MacnetError | None = None
     #: What becomes of a container that is started.
     starts_as: str = "running"
     info_: EngineInfo = INFO
@@ -129,7 +131,7 @@ class ModelEngine:
                 return result
         return ExecResult(0, ONE_CLIENT if "status 3" in argv else "")
 
-    def logs(self, name: str, *, tail: int = 100) -> Iterator[str]:
+    def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> Iterator[str]:
         return iter([f"{name} said this"][-tail:])
 
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> bool:
@@ -160,6 +162,8 @@ class ModelEngine:
     ) -> None:
         assert "Dockerfile" in files
         on_line("Step 1")
+        if self.build_error is not None:
+            raise self.build_error
         self.images[tag] = labels
         self.log.append("build")
 
