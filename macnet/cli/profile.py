@@ -25,7 +25,7 @@ def profile(
     session = open_session(context, context=docker_context)
     text = session.tunnel.profile_text()
     if output is None:
-        session.output.result("profile", {"profile": text}, [text.rstrip("\n")])
+        session.output.result("profile", {"profile": text}, text.splitlines())
         return
     changed = session.tunnel.export_profile(output)
     words = "written" if changed else "unchanged"
