@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: argparse.Namespace) -> int:
     require_root()
     if arguments.command == "install":
-        done = install(_say)
+        done = install(_say, browser=arguments.browser)
         _say(f"installed: {', '.join(done)}" if done else "nothing to install")
         return 0
     if arguments.command == "up":
@@ -96,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         "--name", default=DEFAULT_NAME, help="name of the lab (default: %(default)s)"
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("install", help="install the Debian packages that the lab needs")
+    add = commands.add_parser("install", help="install the Debian packages that the lab needs")
+    add.add_argument("--browser", action="store_true", help="and Chromium, for `macnet map`")
     up = commands.add_parser("up", help="bring the lab up")
     up.add_argument(
         "--engine", choices=KINDS, help=f"where dockerd comes from (default: {DEFAULT_ENGINE})"

@@ -39,6 +39,9 @@ PROGRAMS = {
 }
 """Program to Debian package."""
 
+BROWSER = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+"""What the tests of the page need besides: program to Debian package."""
+
 _ONLY_INSTALLED_ON_REQUEST = {"debootstrap", "dockerd", "containerd", "runc", "openvpn"}
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _UNITS = {
@@ -94,15 +97,16 @@ def check_requirements(*, host_engine: bool, host_client: bool, builds_trees: bo
         )
 
 
-def install(say: Callable[[str], None] = print) -> list[str]:
+def install(say: Callable[[str], None] = print, *, browser: bool = False) -> list[str]:
     """Install the missing packages without starting a service; returns their names."""
     require_root()
+    programs = {**PROGRAMS, **(BROWSER if browser else {})}
     if shutil.which("apt-get") is None:
         raise LabError(
             "this is not Debian: apt-get is missing",
-            "install by hand: " + " ".join(sorted(PROGRAMS)),
+            "install by hand: " + " ".join(sorted(set(programs.values()))),
         )
-    wanted = sorted({PROGRAMS[name] for name in missing_programs(set(PROGRAMS))})
+    wanted = sorted({programs[name] for name in missing_programs(set(programs))})
     if "docker.io" in wanted and _exists("docker-cli"):
         wanted.append("docker-cli")
     if not wanted:
@@ -123,7 +127,7 @@ def install(say: Callable[[str], None] = print) -> list[str]:
         for unit in (unit for package in wanted for unit in _UNITS.get(package, [])):
             # Not at the next boot either; only units that came with what was installed just now.
             run(["systemctl", "disable", unit], check=False)
-    still = missing_programs(set(PROGRAMS))
+    still = missing_programs(set(programs))
     if still:
         raise LabError(
             f"still missing after the installation: {', '.join(still)}", "install them by hand"
