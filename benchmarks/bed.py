@@ -15,7 +15,7 @@ from benchmarks.classic import PROXY, SERVER, Classic
 from tests.lab import BASE_IMAGE, HTTP_PORT, SINK_PORT, Lab
 from tests.lab.images import SAMPLE_IMAGE
 from tests.lab.namespaces import netns_path
-from tests.lab.process import Completed
+from tests.lab.process import DEVNULL, Completed, Running, Stream
 
 TARGET = "bench-target"
 #: Ports of 127.0.0.1 at which the target's HTTP server and its sink are published.
@@ -70,6 +70,11 @@ class Bed:
         """Run macnet on the Mac side."""
         argv, env = [_PROGRAM, *words], {"MACNET_BASE_IMAGE": BASE_IMAGE}
         return self.lab.run(argv, check=check, env=env, timeout_s=timeout_s)
+
+    def macnet_process(self, *words: str, stdout: Stream = DEVNULL) -> Running:
+        """Start macnet on the Mac side; the caller ends it."""
+        env = {"MACNET_BASE_IMAGE": BASE_IMAGE}
+        return self.lab.popen([_PROGRAM, *words], env=env, stdout=stdout, stderr=DEVNULL)
 
     @contextmanager
     def using(self, route: Route) -> Iterator[None]:

@@ -1,0 +1,144 @@
+"""The benchmarks' own arithmetic: statistics, verdicts, tables and the chart. No measurements."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET  # noqa: S405 - our own output
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.chart import Panel, draw
+from benchmarks.goals import GOALS, METRICS, Goal, meets, rows, verdict
+from benchmarks.stats import Spread, percentile, ratios, slope, summarize
+from benchmarks.table import align, number, results, spread
+
+POSITIVE = st.floats(0.001, 1e9)
+
+
+def test_summary_is_the_median_between_the_extremes() -> None:
+    assert summarize([3.0, 1.0, 2.0, 10.0]) == Spread(2.5, 1.0, 10.0, 4)
+
+
+def test_nothing_measured_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nothing was measured"):
+        summarize([])
+    with pytest.raises(ValueError, match="percentile"):
+        percentile([], 99)
+    with pytest.raises(ValueError, match="percentile"):
+        percentile([1.0], 0)
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(1, 1.0), (50, 50.0), (99, 99.0), (99.5, 100.0), (100, 100.0)]
+)
+def test_percentile_is_a_value_that_was_measured(percent: float, expected: float) -> None:
+    assert percentile([float(n) for n in range(100, 0, -1)], percent) == expected
+
+
+@given(st.lists(POSITIVE, min_size=1, max_size=50), st.floats(1, 100))
+def test_percentile_is_not_exceeded_by_that_many(values: list[float], percent: float) -> None:
+    found = percentile(values, percent)
+    share = sum(value <= found for value in values) / len(values) * 100
+    assert found in values
+    assert share >= percent - 1e-9
+
+
+def test_ratio_is_that_of_the_medians_with_the_spread_of_the_rounds() -> None:
+    assert ratios([2.0, 4.0, 9.0], [1.0, 4.0, 3.0]) == Spread(4 / 3, 1.0, 3.0, 3)
+
+
+def test_rounds_of_two_ways_have_to_pair() -> None:
+    with pytest.raises(ValueError, match="2 rounds beside 1"):
+        ratios([1.0, 2.0], [1.0])
+
+
+def test_slope_tells_linear_from_quadratic() -> None:
+    assert slope([(n, 3.0 * n) for n in (10, 50, 200)]) == pytest.approx(1)
+    assert slope([(n, 0.1 * n * n) for n in (10, 50, 200)]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "goal", "expected"),
+    [
+        (0.05, Goal("http", "classic", 0.05), "<= 0.05: met"),
+        (0.06, Goal("http", "classic", 0.05), "<= 0.05: MISSED by 20 %"),
+        (3.0, Goal("down1", "classic", 3, at_least=True), ">= 3: met"),
+        (1.5, Goal("down1", "classic", 3, at_least=True), ">= 3: MISSED by 50 %"),
+    ],
+)
+def test_verdict_says_the_limit_and_the_distance(ratio: float, goal: Goal, expected: str) -> None:
+    assert verdict(ratio, goal) == expected
+    assert meets(ratio, goal) == expected.endswith("met")
+
+
+def test_goals_name_metrics_that_exist_and_agree_on_what_is_better() -> None:
+    better = {metric.key: metric.more for metric in METRICS}
+    assert all(better[goal.metric] == goal.at_least for goal in GOALS)
+
+
+def _rounds() -> dict[str, dict[str, list[float]]]:
+    return {
+        "classic": {"http": [80.0, 90.0], "down1": [200.0, 220.0], "ping": [1.0, 1.0]},
+        "macnet": {"http": [2.0, 2.2], "down1": [400.0, 420.0], "ping": [0.8, 0.9]},
+        "published": {"http": [1.9, 2.1], "down1": [8000.0, 8100.0]},
+    }
+
+
+def test_rows_hold_every_pair_that_was_measured() -> None:
+    found = {(row.metric.key, row.other): row for row in rows(_rounds())}
+    assert set(found) == {
+        ("http", "classic"),
+        ("http", "published"),
+        ("ping", "classic"),
+        ("down1", "classic"),
+        ("down1", "published"),
+    }
+    assert found["http", "classic"].met is True
+    assert found["down1", "classic"].met is False
+    assert found["down1", "classic"].verdict == ">= 3: MISSED by 35 %"
+    assert found["ping", "classic"].met is None
+
+
+def test_table_holds_both_sides_their_ratio_and_the_verdict() -> None:
+    text = results(rows(_rounds()))
+    line = next(line for line in text.splitlines() if "download" in line and "classic" in line)
+    assert "410 (400-420)" in line
+    assert "1.95 (1.91-2.00)" in line
+    assert line.endswith("MISSED by 35 %")
+
+
+def test_markdown_table_has_a_rule_and_as_many_cells_in_each_line() -> None:
+    lines = align([["a", "b"], ["long cell", "1"]], markdown=True).splitlines()
+    assert lines == ["| a         | b |", "| --------- | - |", "| long cell | 1 |"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.5, "1234"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.012")]
+)
+def test_numbers_have_three_figures(value: float, text: str) -> None:
+    assert number(value) == text
+    assert spread(Spread(value, value, value, 1)) == f"{text} ({text}-{text})"
+
+
+def test_chart_is_svg_whose_bars_keep_the_proportions() -> None:
+    panel = Panel("a < b", "ms", False, {"classic": 80.0, "macnet": 2.0, "published": 40.0})
+    root = ET.fromstring(draw([panel, panel], "title & more"))  # noqa: S314 - our own output
+    name = "{http://www.w3.org/2000/svg}"
+    widths = {
+        str(bar.get("class")): float(str(bar.get("width"))) for bar in root.iter(f"{name}rect")
+    }
+    assert widths["published"] == pytest.approx(widths["classic"] / 2, abs=0.1)
+    assert widths["macnet"] == pytest.approx(widths["classic"] / 40, abs=0.1)
+    texts = ["".join(text.itertext()) for text in root.iter(f"{name}text")]
+    assert "a < b, msless is better" in texts
+    assert root.get("aria-label") == "title & more"
+    assert "prefers-color-scheme: dark" in draw([panel], "title")
+
+
+@given(st.dictionaries(st.sampled_from(["classic", "macnet"]), POSITIVE, min_size=1))
+def test_chart_stays_inside_its_page(values: dict[str, float]) -> None:
+    root = ET.fromstring(draw([Panel("t", "s", True, values)], "t"))  # noqa: S314 - our own output
+    page = float(str(root.get("width")))
+    for bar in root.iter("{http://www.w3.org/2000/svg}rect"):
+        assert float(str(bar.get("x") or 0)) + float(str(bar.get("width"))) <= page
