@@ -22,7 +22,6 @@ STILL_TOO_LONG = {
     "macnet/tunnel/tunnel.py",
     "tests/e2e/test_bad_input.py",
     "tests/unit/clients/test_openvpn.py",
-    "tests/unit/clients/test_tunnelblick.py",
     "tests/unit/test_routes.py",
     "tests/unit/test_state.py",
 }

@@ -12,6 +12,7 @@ from macnet.runner import DEFAULT_TIMEOUT_S, CommandFailed, Completed
 from tests.lab.standin.rules import Refused, read_bundle
 from tests.lab.standin.scripts import ARGUMENTS, recognise
 
+PROFILE = "client\ndev tun\nremote 127.0.0.1 13194\n"
 CONNECTING = ["SLEEP", "TCP_CONNECT", "AUTH", "CONNECTED"]
 
 
