@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,11 +19,18 @@ def check(
         typer.Argument(
             metavar="[TARGET[:PORT]]...",
             help="Containers or addresses to reach; all containers where none is given.",
+            autocompletion=options.complete_containers,
         ),
     ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.1, max=60, help="Seconds to wait for an answer.")
     ] = 1.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again and again, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.5, max=3600, help="Seconds between, with --watch.")
+    ] = 2.0,
     docker_context: options.Context = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
@@ -33,12 +42,31 @@ def check(
 
     session = open_session(context, context=docker_context)
 
-    every = verbose or bool(targets)
+    output, every = session.output, verbose or bool(targets)
 
-    def show(result: checks.Result) -> None:
-        session.output.live(views.check_result(result, every=every))
+    def run(show: Callable[[str | None], None]) -> checks.Report:
+        return checks.run(
+            open_session(context, context=docker_context).tunnel,
+            targets or [],
+            timeout_s=timeout,
+            on_result=lambda result: show(views.check_result(result, every=every)),
+        )
 
-    report = checks.run(session.tunnel, targets or [], timeout_s=timeout, on_result=show)
-    session.output.result("check", report, views.check_summary(report, every=every))
-    if not report.ok:
-        raise ChecksFailed("checks failed")
+    if not watch:
+        report = run(output.live)
+        output.result("check", report, views.check_summary(report, every=every))
+        if not report.ok:
+            raise ChecksFailed("checks failed")
+        return
+    try:
+        while True:
+            lines: list[str | None] = []
+            report = run(lines.append)
+            if output.json:
+                output.event("check", report, "")
+            else:
+                summary = map(str, views.check_summary(report, every=every))
+                output.redraw([*filter(None, lines), *summary])
+            time.sleep(interval)
+    except KeyboardInterrupt:
+        raise typer.Exit from None  # that is how it ends

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +28,32 @@ def _complete_context(incomplete: str) -> list[str]:
     from macnet.contexts import list_contexts  # noqa: PLC0415
 
     return [n for n in list_contexts(os.environ, Path.home()) if n.startswith(incomplete)]
+
+
+def complete_containers(incomplete: str) -> list[str]:
+    """Names of running containers; nothing where the engine does not answer."""
+    return _complete(lambda row: [str(row["Names"][0]).lstrip("/")], incomplete)
+
+
+def complete_networks(incomplete: str) -> list[str]:
+    """Names of networks that have running containers."""
+    return _complete(lambda row: list(row["NetworkSettings"]["Networks"]), incomplete)
+
+
+def _complete(names: Callable[[Mapping[str, Any]], list[str]], incomplete: str) -> list[str]:
+    import os  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from macnet.contexts import resolve_engine  # noqa: PLC0415
+    from macnet.engine import connect_engine  # noqa: PLC0415
+    from macnet.errors import MacnetError  # noqa: PLC0415
+
+    try:
+        engine = connect_engine(resolve_engine(None, os.environ, Path.home()))
+        found = {name for row in engine.containers() for name in names(row)}
+    except MacnetError:
+        return []  # a shell that waits for words has no place for an error
+    return sorted(name for name in found if name.startswith(incomplete))
 
 
 Json = Annotated[
@@ -79,13 +106,17 @@ Networks = Annotated[
     typer.Option(
         "--network",
         metavar="GLOB",
+        autocompletion=complete_networks,
         help="Route only networks of this name; may be repeated (all).",
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
-        "--exclude", metavar="GLOB", help="Leave networks of this name out; may be repeated."
+        "--exclude",
+        metavar="GLOB",
+        autocompletion=complete_networks,
+        help="Leave networks of this name out; may be repeated.",
     ),
 ]
 BaseImage = Annotated[

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from macnet.errors import MacnetError
@@ -59,6 +59,19 @@ class Output:
             sys.stdout.flush()
         else:
             self.line(f"{time.strftime('%H:%M:%S')} {text}")
+
+    def redraw(self, lines: Sequence[str]) -> None:
+        """Show ``lines`` in place of the ones before, below the time; not on a terminal below."""
+        head = f"{time.strftime('%H:%M:%S')}  (Ctrl-C ends)"
+        if not sys.stdout.isatty():
+            sys.stdout.write("\n".join([head, *map(printable, lines), "", ""]))
+        else:
+            size = os.get_terminal_size(sys.stdout.fileno())
+            # What does not fit would scroll, and the next picture would not be in its place.
+            shown = [printable(line)[: size.columns] for line in (head, *lines)][: size.lines - 1]
+            # Home, each line cleared to its end, then all below.
+            sys.stdout.write("\x1b[H" + "".join(f"{x}\x1b[K\n" for x in shown) + "\x1b[J")
+        sys.stdout.flush()
 
     def line(self, text: str) -> None:
         """Print one line to stdout, without control characters that others may have put in."""
