@@ -1,0 +1,299 @@
+"""The command line's edge: exit codes, where words go, and what each error looks like."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import macnet
+from macnet import contexts
+from macnet.cli import session
+from macnet.cli.app import app
+from macnet.errors import (
+    ChecksFailed,
+    ClientDenied,
+    EngineUnreachable,
+    ImageBuildFailed,
+    MacnetError,
+    NotSetUp,
+    PrivilegeError,
+    StateError,
+    SubnetConflict,
+)
+
+#: Each command, with the arguments that it needs.
+COMMANDS = (
+    ["setup"],
+    ["setup", "--dry-run"],
+    ["regenerate"],
+    ["check"],
+    ["status"],
+    ["networks"],
+    ["connect"],
+    ["disconnect"],
+    ["profile"],
+    ["watch", "--once"],
+    ["logs"],
+    ["report"],
+    ["down"],
+)
+#: They stream lines, so there is no object to print.
+NO_JSON = ("logs",)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+    bug: BaseException | None
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object on stdout; nothing else is there."""
+        found = json.loads(self.out)
+        assert found["kind"] == "error"
+        error: dict[str, Any] = found["error"]
+        return error
+
+
+def run(*argv: str) -> Ended:
+    result = CliRunner().invoke(app, argv)
+    bug = None if isinstance(result.exception, SystemExit) else result.exception
+    return Ended(result.exit_code, result.stdout, result.stderr, bug)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without any file, on a machine without any engine."""
+    for name in [name for name in os.environ if name.startswith(("DOCKER_", "MACNET_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MACNET_HOME", str(tmp_path / "macnet"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(contexts, "SYSTEM_SOCKET", tmp_path / "none.sock")
+    return tmp_path
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Every command fails with this."""
+
+    def arrange(error: BaseException) -> None:
+        def raise_it(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(session, "open_session", raise_it)
+
+    return arrange
+
+
+def test_every_command_is_tried() -> None:
+    names = {
+        command.name or command.callback.__name__
+        for command in app.registered_commands
+        if command.callback
+    }
+    assert names - {"map"} == {argv[0] for argv in COMMANDS}
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(flag: str) -> None:
+    result = run(flag)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("Usage: ")
+    assert "Reach Docker containers by their IP" in result.out
+    assert all(f"  {argv[0]} " in result.out for argv in COMMANDS)
+    assert max(map(len, result.out.splitlines())) <= 80
+    bare = run()
+    assert (bare.code, bare.out + bare.err) == (2, result.out)
+
+
+@pytest.mark.parametrize("command", sorted({argv[0] for argv in COMMANDS}))
+def test_help_of_each_command(command: str) -> None:
+    result = run(command, "-h")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"Usage: root {command} ") or f" {command} [OPTIONS]" in result.out
+    assert "--context NAME" in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.code, result.out, result.err) == (0, f"macnet {macnet.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["nonsense"], "nonsense"),
+        (["--nonsense"], "--nonsense"),
+        (["setup", "--prot", "80"], "--prot"),
+        (["setup", "--port"], "--port"),
+        (["setup", "--port", "many"], "--port"),
+        (["setup", "--client", "other"], "other"),
+        (["setup", "extra"], "extra"),
+        (["check", "--timeout", "0"], "timeout"),
+        (["logs", "nobody"], "nobody"),
+        (["logs", "--tail", "0"], "tail"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_on_stderr(argv: Sequence[str], word: str) -> None:
+    result = run(*argv)
+    assert (result.code, result.out) == (2, "")
+    assert word in result.err
+    assert "Error: " in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineUnreachable("no engine", hint="start it"),
+        StateError("cannot read it", hint="look at it"),
+        SubnetConflict("two want it", hint="give another"),
+        PrivilegeError("no rights", hint="sudo"),
+        ClientDenied("not allowed", hint="System Settings"),
+        NotSetUp("no tunnel", hint="`macnet setup` makes one"),
+    ],
+    ids=lambda error: str(error.code),
+)
+def test_an_error_is_words_and_an_exit_code(
+    fail: Callable[[BaseException], None], error: MacnetError
+) -> None:
+    fail(error)
+    result = run("status")
+    assert result.code == error.exit_code
+    assert (result.out, result.err) == ("", f"error: {error.message}\nhint: {error.hint}\n")
+    result = run("status", "--json")
+    assert (result.code, result.err) == (error.exit_code, "")
+    assert result.error == {
+        "code": error.code,
+        "exit_code": error.exit_code,
+        "message": error.message,
+        "hint": error.hint,
+        "detail": None,
+    }
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids="-".join)
+def test_every_command_reports_errors(
+    fail: Callable[[BaseException], None], argv: list[str]
+) -> None:
+    fail(NotSetUp("no tunnel"))
+    result = run(*argv)
+    assert (result.code, result.out, result.err) == (8, "", "error: no tunnel\n")
+    if argv[0] not in NO_JSON:
+        result = run(*argv, "--json")
+        assert (result.code, result.err, result.error["code"]) == (8, "", "not_set_up")
+
+
+def test_detail_comes_before_the_error(fail: Callable[[BaseException], None]) -> None:
+    fail(ImageBuildFailed("it did not build", detail="line one\nline two"))
+    assert run("setup").err == "  | line one\n  | line two\nerror: it did not build\n"
+
+
+def test_failed_checks_have_told_all(fail: Callable[[BaseException], None]) -> None:
+    fail(ChecksFailed("checks failed"))
+    for argv in (["check"], ["check", "--json"]):
+        result = run(*argv)
+        assert (result.code, result.out, result.err) == (9, "", "")
+
+
+def test_ctrl_c(fail: Callable[[BaseException], None]) -> None:
+    fail(KeyboardInterrupt())
+    result = run("setup")
+    assert (result.code, result.out) == (128 + signal.SIGINT, "")
+    assert result.err.startswith("interrupted\nhint: ")
+    result = run("setup", "--json")
+    assert (result.code, result.err) == (130, "")
+    assert result.error["code"] == "interrupted"
+
+
+def test_a_bug_keeps_its_traceback(fail: Callable[[BaseException], None]) -> None:
+    bug = ZeroDivisionError("a bug")
+    fail(bug)
+    result = run("status")
+    assert result.bug is bug
+    assert result.code == 1
+
+
+def test_without_an_engine() -> None:
+    for argv in (["setup"], ["networks"], ["setup", "--dry-run"]):
+        result = run(*argv)
+        assert (result.code, result.out) == (3, "")
+        assert "error: " in result.err
+        assert "no Docker engine found" in result.err
+        assert "hint: start Docker Desktop" in result.err
+        assert run(*argv, "--json").error["code"] == "engine_unreachable"
+
+
+def test_status_tells_what_it_can_without_an_engine(home: Path) -> None:
+    result = run("status")
+    assert result.code == 3
+    assert "macnet is down" in result.out
+    assert "no Docker engine found" in result.out
+    found = json.loads(run("status", "--json").out)
+    assert found["status"]["up"] is False
+    assert not (home / "macnet").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["setup", "--port", "70000"], "70000"),
+        (["setup", "--tunnel-subnet", "ten"], "ten"),
+        (["setup", "--tun-mtu", "1"], "tun-mtu"),
+        (["setup", "--remap", "10.0.0.0/24"], "10.0.0.0/24"),
+        (["setup", "--remap", "10.0.0.0/24=10.1.0.0/25"], "10.1.0.0/25"),
+        (["status", "--context", "nobody"], "nobody"),
+    ],
+)
+def test_a_bad_value_is_exit_code_4_and_changes_nothing(
+    home: Path, argv: Sequence[str], word: str
+) -> None:
+    result = run(*argv)
+    assert (result.code, result.out) == (4, "")
+    assert word in result.err
+    error = run(*argv, "--json").error
+    assert error["exit_code"] == 4
+    assert not (home / "macnet").exists()
+
+
+def test_a_setting_in_the_environment_is_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MACNET_PORT", "many")
+    result = run("status")
+    assert result.code == 4
+    assert "MACNET_PORT" in result.err
+
+
+def test_nothing_is_there_yet() -> None:
+    for argv in (["profile"], ["logs", "client"], ["connect"]):
+        result = run(*argv)
+        assert (result.code, result.out) == (8, "")
+        assert "hint: `macnet" in result.err
+
+
+def test_a_profile_is_printed_as_it_is_stored(home: Path) -> None:
+    path = home / "macnet" / "tunnels" / "macnet" / "macnet.ovpn"
+    path.parent.mkdir(parents=True)
+    text = "client\nroute 172.17.0.0 255.255.0.0\n<ca>\nabc\n</ca>\n"
+    path.write_text(text)
+    result = run("profile")
+    assert (result.code, result.out, result.err) == (0, text, "")
+    assert json.loads(run("profile", "--json").out)["profile"] == {"profile": text}
+    target = home / "copy.ovpn"
+    assert run("profile", "-o", str(target)).out == f"{target} written\n"
+    assert run("profile", "-o", str(target)).out == f"{target} unchanged\n"
+    assert target.read_text() == text
+    assert target.stat().st_mode & 0o777 == 0o600
