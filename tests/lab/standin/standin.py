@@ -100,7 +100,8 @@ class Standin:
             [*words, str(self.places.applications), *argv],
             check=check,
             timeout_s=timeout_s,
-            env=env,
+            # What macnet leaves in the temporary folder goes away with the stand-in.
+            env={"TMPDIR": str(self.places.root), **(env or {})},
         )
 
     def history(self, *commands: str) -> list[list[str]]:
