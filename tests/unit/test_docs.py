@@ -1,0 +1,119 @@
+"""The documentation says what the code does: generated pages, names, links."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from macnet.checks import check_ids
+from macnet.config import Config
+
+CHECKOUT = Path(__file__).parents[2]
+DOCS = CHECKOUT / "docs"
+REFERENCE = DOCS / "reference"
+WRITTEN = sorted([*CHECKOUT.glob("*.md"), *DOCS.rglob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@pytest.fixture(scope="module")
+def generator() -> dict[str, Any]:
+    return runpy.run_path(str(DOCS / "generate.py"))
+
+
+def text_of(page: str) -> str:
+    return (REFERENCE / page).read_text(encoding="utf-8")
+
+
+def test_the_generated_pages_are_up_to_date(generator: dict[str, Any]) -> None:
+    for page, text in generator["pages"]().items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name}: run `make docs`"
+
+
+def test_every_command_is_in_the_reference(generator: dict[str, Any]) -> None:
+    names = [name for name, _ in generator["commands"]()]
+    assert {"macnet setup", "macnet agent install"} <= set(names)
+    assert [name for name in names if f"## {name}\n" not in text_of("cli.md")] == []
+
+
+def test_every_command_is_in_the_readme(generator: dict[str, Any]) -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    words = {" ".join(name.split()[:2]) for name, _ in generator["commands"]()}
+    assert [name for name in sorted(words) if name not in readme] == []
+
+
+def test_every_check_is_in_the_reference_and_in_troubleshooting() -> None:
+    troubleshooting = (DOCS / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    for identity in check_ids():
+        assert f"### {identity}\n" in text_of("checks.md")
+        assert f"`{identity}`" in troubleshooting, identity
+
+
+def test_every_exit_code_and_error_code_is_in_the_reference(generator: dict[str, Any]) -> None:
+    page = text_of("exit-codes.md")
+    for error in generator["errors"]():
+        assert f"| `{error.exit_code}` |" in page
+        assert f"| `{error.code}` | {error.exit_code} |" in page
+
+
+def test_every_setting_is_in_the_reference_under_its_three_names() -> None:
+    page = text_of("configuration.md")
+    option = {"networks": "network"}
+    for name in (item.name for item in fields(Config) if item.name != "name"):
+        switch = f"--{option.get(name, name).replace('_', '-')}"
+        assert f"| `{name}` | `MACNET_{name.upper()}` | `{switch}` |" in page
+
+
+def test_every_variable_that_macnet_reads_is_in_the_reference() -> None:
+    page = text_of("configuration.md")
+    # MACNET_SERVER and MACNET_RELAY_… are the helper's own, set by macnet.
+    used = {
+        name
+        for path in (CHECKOUT / "macnet").rglob("*.py")
+        for name in re.findall(r'"(MACNET_[A-Z]+|DOCKER_[A-Z]+)"', path.read_text("utf-8"))
+    } - {"MACNET_SERVER"}
+    kept_for_the_agent = {"DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"}
+    assert [name for name in sorted(used - kept_for_the_agent) if f"`{name}`" not in page] == []
+
+
+def test_every_json_kind_that_a_command_prints_is_in_the_reference() -> None:
+    call = re.compile(r'\.(?:result|event)\(\s*"(\w+)"')
+    printed = {
+        kind
+        for path in (CHECKOUT / "macnet" / "cli").glob("*.py")
+        for kind in call.findall(path.read_text("utf-8"))
+    }
+    assert {"setup", "watch", "agent"} <= printed
+    assert [kind for kind in printed if f"\n### {kind}\n" not in text_of("json.md")] == []
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{page.name} links to {link}"
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "index.md")}
+    pages = {page for page in DOCS.rglob("*.md") if page.name not in {"index.md", "README.md"}}
+    assert [str(page.relative_to(DOCS)) for page in sorted(pages - linked)] == []
+
+
+def links(page: Path) -> Iterator[str]:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return (link for link in LINK.findall(text) if "://" not in link)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of headings: lower case, only letters, digits, hyphens, underscores."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
