@@ -27,6 +27,13 @@ from tests.unit.engine.recorded import VERSIONS, recorded
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _collected() -> Iterator[None]:
+    """Such sockets end here, not in somebody else's test."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeEngine]:
     folder = tempfile.mkdtemp(prefix="macnet-")  # short: a socket's path has 104 bytes at most
@@ -41,7 +48,6 @@ def engine(fake: FakeEngine) -> Iterator[Engine]:
     engine = connect_engine(EngineAddress(fake.url, "a test"))
     yield engine
     engine._api.close()
-    gc.collect()
 
 
 SPEC = ContainerSpec(
@@ -62,7 +68,6 @@ SPEC = ContainerSpec(
 def test_nobody_listens() -> None:
     with pytest.raises(EngineUnreachable, match=r"nowhere\.sock"):
         connect_engine(EngineAddress("unix:///nonexistent/nowhere.sock", "a test"))
-    gc.collect()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
