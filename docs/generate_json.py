@@ -38,7 +38,7 @@ KINDS: dict[str, tuple[str, Any]] = {
         "macnet profile",
         {"profile": "string, without `--output`", "path": "string, with it", **_CHANGED},
     ),
-    "watch": ("macnet watch, one line for each object", WatchLine),
+    "watch": ("macnet watch", WatchLine),
     "down": ("macnet down", DownResult),
     "down_all": ("macnet down --all", [DownResult]),
     "agent": ("macnet agent install, uninstall, status", {**_CHANGED, "status": AgentStatus}),

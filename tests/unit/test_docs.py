@@ -104,7 +104,9 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_linked_from_the_index() -> None:
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "index.md")}
-    pages = {page for page in DOCS.rglob("*.md") if page.name not in {"index.md", "README.md"}}
+    # benchmarks/ holds recorded results, not pages to read in turn.
+    pages = {page for page in DOCS.rglob("*.md") if page.parent.name != "benchmarks"}
+    pages -= {DOCS / "index.md"}
     assert [str(page.relative_to(DOCS)) for page in sorted(pages - linked)] == []
 
 
