@@ -8,6 +8,7 @@ MACNET := $(CURDIR)/$(VENV)/bin/macnet
 READY := $(VENV)/.ready
 LAB := $(PYTHON) -m tests.lab
 LAB_IMAGE := macnet-lab/base:forky
+TEST_LAB := $(or $(MACNET_LAB_NAME),macnet-e2e)
 SYSTEM := $(shell uname -s)
 
 # Debian suites: their docker.io is 20.10.24, 26.1.5 and 28.5.2, their openvpn 2.6.14 and 2.7.8.
@@ -17,7 +18,7 @@ CLIENTS := host forky
 MAIN_TESTS := $(addprefix tests/e2e/test_,reach.py setup.py regenerate.py heal.py down.py)
 
 .PHONY: help run run-Darwin run-Linux down down-Darwin down-Linux \
-	test test-unit test-e2e test-matrix test-mac lint format docs lab clean
+	test test-unit test-e2e test-matrix test-mac lint format docs lab test-lab clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,13 +46,13 @@ down-Darwin: $(READY)
 down-Linux: $(READY)
 	$(LAB) down
 
-test: lint lab ## everything: lint, unit and end-to-end tests in the lab (Linux, root)
+test: lint test-lab ## everything: lint, unit and end-to-end tests in the lab (Linux, root)
 	$(PYTHON) -m pytest
 
 test-unit: $(READY) ## the tests that run anywhere, in seconds
 	$(PYTHON) -m pytest tests/unit
 
-test-e2e: lab ## the end-to-end tests alone
+test-e2e: test-lab ## the end-to-end tests alone
 	$(PYTHON) -m pytest tests/e2e
 
 test-matrix: lab ## the main end-to-end tests on every engine and client version
@@ -77,9 +78,14 @@ format: $(READY) ## put the code into its form
 docs: $(READY) ## write docs/reference/cli.md anew
 	$(PYTHON) docs/generate.py
 
-# Says which right or program is missing, and fails, where a lab cannot be.
+# Both say which right or program is missing, and fail, where a lab cannot be.
 lab: $(READY)
+	$(LAB) install
+
+# Up before the tests begin: what it makes the first time takes minutes, a test's time does not.
+test-lab: $(READY)
 	$(LAB) install --browser
+	$(LAB) --name $(TEST_LAB) up
 
 clean: ## remove what make made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
