@@ -139,7 +139,8 @@ def follow_plan(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> tuple[st
     spec = _spec(plan, state, pki, to)
     routes = plan.helper_routes
     repaired = []
-    save_state(to.paths.state, replace(state, remaps=plan.remaps))
+    chosen = replace(state, tunnel_subnet=plan.tunnel_subnet, relay_subnet=plan.relay_subnet)
+    save_state(to.paths.state, replace(chosen, remaps=plan.remaps))
     if plan.image is not Action.KEEP:
         ensure_image(to.engine, to.config.base_image, to.progress)
     if plan.server is not Action.KEEP and helper.ensure_server(spec, pki, routes):

@@ -28,12 +28,15 @@ def select(
     tunnel_subnet: IPNetwork,
     relay_subnet: IPNetwork,
     remaps: Mapping[IPNetwork, IPNetwork] = MappingProxyType({}),
+    *,
+    present: IPNetwork | None = None,
 ) -> tuple[Selected, ...]:
     """Which networks are routed, beside what this host and the tunnel use themselves.
 
-    ``remaps`` are those of the last setup.
+    ``remaps`` are those of the last setup; ``present`` is the subnet of the tunnel that may be
+    up now, where ``tunnel_subnet`` is a new one.
     """
-    own = own_interface(interfaces, tunnel_subnet)
+    own = own_interface(interfaces, present or tunnel_subnet)
     here = bridges_here(networks, interfaces)
     reserved = (
         (tunnel_subnet, "the tunnel's own subnet"),

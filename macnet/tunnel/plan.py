@@ -117,6 +117,7 @@ def plan_tunnel(
         tunnel_subnet,
         relay_subnet,
         facts.state.remaps,
+        present=facts.state.tunnel_subnet,
     )
     subnets = routed_subnets(selected)
     routes = subnets

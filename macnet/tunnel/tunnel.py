@@ -195,7 +195,8 @@ class Tunnel:
 
     def _reachable_without(self, facts: Facts, plan: Plan) -> str | None:
         """Why no tunnel is needed: containers of this engine answer without one."""
-        if own_interface(facts.interfaces, plan.tunnel_subnet) is not None:
+        present = facts.state.tunnel_subnet or plan.tunnel_subnet
+        if own_interface(facts.interfaces, present) is not None:
             return None
         if bridges := bridges_here(facts.networks, facts.interfaces):
             return f"the engine's bridges are on this host ({', '.join(bridges)})"
