@@ -9,14 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.steps import Mac
+from tests.e2e.world import assert_traffic
 
 CONTAINERS = ("macnet-server", "macnet-relay")
-
-
-def assert_traffic(mac: Mac) -> None:
-    """A container on the default bridge and one on a user's network answer."""
-    assert mac.pings(mac.lab.sample.address("web"))
-    assert mac.http(mac.lab.sample.address("app-web"))
 
 
 def test_a_second_setup_changes_nothing(clean: Mac) -> None:

@@ -1,0 +1,118 @@
+"""What is around macnet: everything of it at one moment, and things that tests put there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.steps import Mac, wait_until
+from tests.lab import BASE_IMAGE, Lab
+from tests.lab.process import DEVNULL, Running
+
+
+@dataclass(frozen=True)
+class World:
+    """All that macnet could change, comparable."""
+
+    containers: frozenset[str]
+    networks: frozenset[str]
+    images: frozenset[str]
+    files: dict[str, bytes]
+    addresses: frozenset[str]
+    routes: frozenset[str]
+
+
+def look(mac: Mac) -> World:
+    """What there is now; the lock's file, which means nothing, is left out."""
+    lab, home = mac.lab, mac.lab.paths.mac_home
+    return World(
+        containers=frozenset(lab.docker("ps", "-aq", "--no-trunc").split()),
+        networks=frozenset(lab.docker("network", "ls", "-q", "--no-trunc").split()),
+        images=frozenset(lab.docker("images", "-aq", "--no-trunc").split()),
+        files={
+            str(path.relative_to(home)): path.read_bytes()
+            for path in home.rglob("*")
+            if path.is_file() and path.name != "lock"
+        },
+        addresses=_addresses(lab),
+        routes=frozenset(
+            json.dumps(row, sort_keys=True)
+            for version in ("-4", "-6")
+            for row in _ip(lab, version, "route")
+        ),
+    )
+
+
+def _addresses(lab: Lab) -> frozenset[str]:
+    return frozenset(
+        f"{link['ifname']} {one['local']}" for link in _ip(lab, "addr") for one in link["addr_info"]
+    )
+
+
+def _ip(lab: Lab, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(lab.run(["ip", "-json", *words]).stdout)
+    return found
+
+
+def assert_traffic(mac: Mac) -> None:
+    """A container on the default bridge and one on a user's network answer."""
+    assert mac.pings(mac.lab.sample.address("web"))
+    assert mac.http(mac.lab.sample.address("app-web"))
+
+
+def downloaded(mac: Mac, megabytes: int) -> bool:
+    """Whether so much arrives whole from a container."""
+    wanted = megabytes * 1024 * 1024
+    argv = ["curl", "-sS", "-m", "60", "-o", "/dev/null", "-w", "%{size_download}"]
+    url = f"http://{mac.lab.sample.address('app-web')}/big"
+    return int(mac.lab.run([*argv, "-r", f"0-{wanted - 1}", url]).stdout) >= wanted
+
+
+def make_network(lab: Lab, name: str, *options: str) -> str:
+    """Make a network with a container of its name on it; the container's address."""
+    remove_network(lab, name)
+    lab.docker("network", "create", *options, name)
+    command = ["sleep", "600"]
+    lab.docker("run", "-d", "--init", "--name", name, "--network", name, BASE_IMAGE, *command)
+    endpoints = json.loads(lab.docker("inspect", name))[0]["NetworkSettings"]["Networks"]
+    return str(endpoints[name]["IPAddress"])
+
+
+def remove_network(lab: Lab, name: str) -> None:
+    """Take both away again, where they are there."""
+    lab.docker("rm", "-f", name)
+    if name in lab.docker("network", "ls", "--format", "{{.Name}}").split():
+        lab.docker("network", "rm", name)
+
+
+@contextmanager
+def network(lab: Lab, name: str, *options: str) -> Iterator[str]:
+    """A network while the block runs; the address of the container on it."""
+    try:
+        yield make_network(lab, name, *options)
+    finally:
+        remove_network(lab, name)
+
+
+@contextmanager
+def running(mac: Mac, argv: Sequence[str]) -> Iterator[Running]:
+    """A program on the Mac side while the block runs."""
+    process = mac.lab.popen(list(argv), stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def listener(mac: Mac, port: int) -> Iterator[Running]:
+    """A program on the Mac side that holds a port of 127.0.0.1."""
+    argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    with running(mac, argv) as process:
+        wait_until(lambda: mac.tcp("127.0.0.1", port) == "open", 10, f"a listener on {port}")
+        yield process
