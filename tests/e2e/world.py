@@ -27,7 +27,7 @@ class World:
 
 
 def look(mac: Mac) -> World:
-    """What there is now; the lock's file, which means nothing, is left out."""
+    """What there is now; the lock and the client's log, which grows when asked, are left out."""
     lab, home = mac.lab, mac.lab.paths.mac_home
     return World(
         containers=frozenset(lab.docker("ps", "-aq", "--no-trunc").split()),
@@ -36,7 +36,7 @@ def look(mac: Mac) -> World:
         files={
             str(path.relative_to(home)): path.read_bytes()
             for path in home.rglob("*")
-            if path.is_file() and path.name != "lock"
+            if path.is_file() and path.name not in {"lock", "openvpn.log"}
         },
         addresses=_addresses(lab),
         routes=frozenset(
