@@ -1,0 +1,158 @@
+"""Status: up only if traffic can pass everywhere, and it tells what it can while parts are away."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from macnet.clients.base import ClientState, ClientStatus
+from macnet.config import Config
+from macnet.errors import EngineError, EngineUnreachable, MacnetError
+from macnet.models import Route
+from macnet.pki import create_pki, load_pki, save_pki
+from macnet.tunnel import Setting, Status, report_status
+from tests.unit.tunnel.world import ModelClient, World
+
+YEAR = timedelta(days=365)
+APP = IPNetwork("172.82.0.0/24")
+
+
+class Client(ModelClient):
+    """It also tells by which interface it goes."""
+
+    def status(self) -> ClientStatus:
+        if self.used is None:
+            return ClientStatus(ClientState.DISCONNECTED, "EXITING")
+        address = IPAddress("192.168.255.2")
+        return ClientStatus(ClientState.CONNECTED, "CONNECTED", address, "utun7")
+
+
+@pytest.fixture
+def up(world: World) -> World:
+    """A tunnel that is up."""
+    world.client = Client()
+    world.tunnel().setup()
+    return world
+
+
+def look(world: World, engine_error: EngineError | None = None) -> Status:
+    tunnel = world.tunnel()
+    return report_status(
+        engine=None if engine_error else tunnel.engine,
+        engine_error=engine_error,
+        engine_url="unix:///docker.sock",
+        engine_source="DOCKER_HOST",
+        config=Config(),
+        paths=world.paths,
+        client=tunnel.client,
+        client_reason="the default",
+        around=tunnel.around,
+        progress=world.diary,
+        settings=(Setting("port", "13194", "default"),),
+    )
+
+
+def test_a_tunnel_that_is_up(up: World) -> None:
+    before = len(up.engine.log)
+    now = look(up)
+    assert now.up
+    assert (now.engine.error, now.engine.source) == (None, "DOCKER_HOST")
+    assert [(one.role, one.name, one.state) for one in now.helpers] == [
+        ("server", "macnet-server", "running"),
+        ("relay", "macnet-relay", "running"),
+    ]
+    assert (now.client.state, now.client.interface) == ("connected", "utun7")
+    assert (now.port, now.tunnel_subnet) == (13194, IPNetwork("192.168.255.0/24"))
+    assert now.profile == str(up.paths.profile)
+    assert APP in now.subnets
+    assert (now.missing_routes, now.warnings) == ((), ())
+    pki = load_pki(up.paths.pki)
+    assert pki is not None
+    assert now.certificates_expire == pki.expires
+    assert [setting.name for setting in now.settings] == ["port"]
+    assert len(up.engine.log) == before
+
+
+def test_nothing_is_set_up(world: World) -> None:
+    now = look(world)
+    assert not now.up
+    assert {one.state for one in now.helpers} == {"missing"}
+    assert (now.port, now.tunnel_subnet, now.profile) == (None, None, None)
+    assert (now.subnets, now.certificates_expire) == ((), None)
+
+
+def test_without_the_engine(up: World) -> None:
+    now = look(up, EngineUnreachable("no Docker engine answers"))
+    assert not now.up
+    assert now.helpers == ()
+    assert (now.engine.version, now.engine.error) == (None, "no Docker engine answers")
+    # What is on this machine is told all the same.
+    assert now.port == 13194
+    assert now.client.state == "connected"
+    assert APP in now.subnets
+
+
+def test_a_part_that_stopped(up: World) -> None:
+    up.engine.stop("macnet-relay")
+    now = look(up)
+    assert not now.up
+    assert now.helpers[1].state != "running"
+    assert now.helpers[1].health is None
+
+
+def test_a_client_that_is_not_connected_has_none_of_the_routes(up: World) -> None:
+    up.client.used = None
+    now = look(up)
+    assert not now.up
+    assert now.missing_routes == now.subnets != ()
+
+
+def test_a_route_that_goes_elsewhere_is_missing(up: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def others() -> tuple[Route, ...]:
+        return tuple(
+            replace(route, interface="utun3") if route.destination == APP else route
+            for route in World.routes(up)
+        )
+
+    monkeypatch.setattr(up, "routes", others)
+    now = look(up)
+    assert not now.up
+    assert now.missing_routes == (APP,)
+
+
+def test_a_table_that_cannot_be_read_is_no_proof(
+    up: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable() -> tuple[Route, ...]:
+        raise MacnetError("no netstat")
+
+    monkeypatch.setattr(up, "routes", unreadable)
+    now = look(up)
+    assert not now.up
+    assert now.missing_routes == now.subnets
+
+
+def test_a_pushed_route_counts_too(up: World) -> None:
+    up.network("new", "10.77.0.0/24")
+    up.tunnel().follow()
+    now = look(up)
+    assert IPNetwork("10.77.0.0/24") in now.subnets
+
+
+@pytest.mark.parametrize(
+    ("left", "words"), [(40, None), (20, r"expire in (19|20) days"), (-2, "have expired")]
+)
+def test_certificates_that_end_soon(up: World, left: int, words: str | None) -> None:
+    now = datetime.now(UTC)
+    made = create_pki("macnet", now=now + timedelta(days=left, hours=12) - YEAR, days=YEAR.days)
+    save_pki(up.paths.pki, made)
+    found = look(up)
+    assert found.certificates_expire == made.expires
+    assert len(found.warnings) == (0 if words is None else 1)
+    for warning in found.warnings:
+        assert re.search(str(words), warning)
+        assert "macnet regenerate --keys" in warning
