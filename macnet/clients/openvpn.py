@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from macnet import host
@@ -16,7 +17,7 @@ from macnet.clients.openvpn_log import find_reason, read_log, truncate_log
 from macnet.clients.privilege import run_as_root
 from macnet.clients.profile_record import ProfileRecord, digest_of
 from macnet.clients.strays import end_strays
-from macnet.errors import ClientFailed, ClientMissing, PrivilegeError
+from macnet.errors import ClientFailed, ClientMissing, MacnetError, PrivilegeError
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress
 from macnet.runner import CommandFailed, CommandRunner
@@ -127,9 +128,12 @@ class OpenVpnClient:
 
     def sweep(self, progress: Progress) -> bool:
         """See `Client.sweep`."""
+        return self._end_strays(progress, spare=self._running_pid())
+
+    def _end_strays(self, progress: Progress, *, spare: int | None) -> bool:
         return end_strays(
             self._paths.client_socket,
-            spare=self._running_pid(),
+            spare=spare,
             runner=self._runner,
             root=self._root,
             terminal=self._terminal,
@@ -211,20 +215,20 @@ class OpenVpnClient:
         self._clean_up()
         digest = digest_of(self._paths.profile)
         truncate_log(self._paths.client_log)
-        done = run_as_root(
-            self._argv(program),
-            runner=self._runner,
-            root=self._root,
-            terminal=self._terminal,
-            progress=progress,
-        )
-        if not done.ok:
-            lines = read_log(self._paths.client_log)
-            if not lines and not self._root:
-                raise PrivilegeError("sudo did not start openvpn", detail=done.stderr.strip())
-            lines = lines or (done.stderr or done.stdout).splitlines()
-            raise self._failure("openvpn did not start", lines)
         try:
+            done = run_as_root(
+                self._argv(program),
+                runner=self._runner,
+                root=self._root,
+                terminal=self._terminal,
+                progress=progress,
+            )
+            if not done.ok:
+                lines = read_log(self._paths.client_log)
+                if not lines and not self._root:
+                    raise PrivilegeError("sudo did not start openvpn", detail=done.stderr.strip())
+                lines = lines or (done.stderr or done.stdout).splitlines()
+                raise self._failure("openvpn did not start", lines)
             self._wait_connected(timeout_s)
             pid = self._running_pid()
             if pid is None:
@@ -236,17 +240,17 @@ class OpenVpnClient:
             raise
 
     def _abandon(self, progress: Progress) -> None:
-        """End a process that may be too young to answer; only warns if that fails."""
+        """End a process that may be too young or too busy to answer; only warns if that fails."""
         deadline = time.monotonic() + _APPEAR_S
-        while True:
-            try:
+        while time.monotonic() < deadline:
+            with suppress(ClientFailed):
                 self.disconnect(progress)
-                return
-            except ClientFailed as error:
-                if time.monotonic() > deadline:
-                    progress.warn(f"{error.message}; {error.hint}")
-                    return
+                break
             time.sleep(_POLL_S)
+        try:
+            self._end_strays(progress, spare=None)
+        except MacnetError as error:
+            progress.warn(f"{error.message}; {error.hint}")
 
     def _wait_connected(self, timeout_s: float, *, before: str | None = None) -> None:
         """Wait for CONNECTED in an answer other than ``before``, the one before a SIGHUP."""
