@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess  # noqa: TID251
 import tomllib
 from pathlib import Path
@@ -46,15 +47,14 @@ REGISTRIES = tuple(
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    """The project's files; in a folder without git those that an sdist holds."""
-    if (ROOT / ".git").exists():
-        argv = ["git", "-C", str(ROOT), "ls-files", "-z"]
-        listed = subprocess.run(argv, capture_output=True, check=True, text=True).stdout
-        files = [ROOT / name for name in listed.split("\0") if name]
-    else:
-        files = [
-            path for name in ("macnet", "templates", "tests") for path in (ROOT / name).rglob("*")
-        ]
+    """The project's files: what git says, else (no git, another owner, an sdist) what is there."""
+    argv = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    listed = ""
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        listed = subprocess.run(argv, capture_output=True, check=False, text=True).stdout
+    files = [ROOT / name for name in listed.split("\0") if name] or [
+        path for name in ("macnet", "templates", "tests") for path in (ROOT / name).rglob("*")
+    ]
     found = [path for path in files if path.is_file() and "__pycache__" not in path.parts]
     return [path for path in found if path.suffix in suffixes or not suffixes]
 
