@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for an answer of the engine. Image builds stream, so this bounds silence.
 TIMEOUT_S = 60
+#: Seconds to wait for the first answer, when the API version is negotiated.
+FIRST_TIMEOUT_S = 5
 #: Lines of a failed build that are kept for the error.
 BUILD_LOG_LINES = 30
 
@@ -269,4 +271,7 @@ def connect_engine(address: EngineAddress) -> Engine:
     from docker import APIClient  # noqa: PLC0415, TID251
 
     with translated(address):
-        return Engine(address, APIClient(base_url=address.url, version="auto", timeout=TIMEOUT_S))
+        # An engine that hangs is found out by the first call, and not after a minute.
+        api = APIClient(base_url=address.url, version="auto", timeout=FIRST_TIMEOUT_S)
+        api.timeout = TIMEOUT_S
+        return Engine(address, api)
