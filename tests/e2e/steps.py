@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.lab import BASE_IMAGE, UDP_ECHO_PORT, Lab
-from tests.lab.images import SAMPLE_IMAGE
 from tests.lab.process import Completed
 
 PROGRAM = str(Path(sys.executable).with_name("macnet"))
@@ -143,67 +140,10 @@ class Mac:
         shutil.rmtree(self.lab.paths.mac_home)
         self.lab.paths.mac_home.mkdir()
 
-    def routes(self) -> set[str]:
-        """The destinations in the Mac side's tables, of both IP versions."""
-        rows = [
-            row
-            for version in ("-4", "-6")
-            for row in json.loads(self.lab.run(["ip", version, "-j", "route"]).stdout or "[]")
-        ]
-        return {str(row["dst"]) for row in rows}
-
-    def world(self) -> dict[str, list[str]]:
-        """Everything of both sides that macnet might change, as lines to compare."""
-        get = self.lab.engine.get
-        addresses = self.lab.run(["ip", "-br", "address"]).stdout
-        containers = get("/containers/json?all=1")
-        return {
-            "containers": sorted(f"{c['Id']} {c['Names']} {c['State']}" for c in containers),
-            "images": sorted(image["Id"] for image in get("/images/json?all=1")),
-            "networks": sorted(network["Id"] for network in get("/networks")),
-            "volumes": sorted(volume["Name"] for volume in get("/volumes")["Volumes"] or ()),
-            "routes": sorted(self.routes()),
-            "addresses": sorted(addresses.splitlines()),
-            "clients": list(map(str, self.clients())),
-            "files": sorted(name for name in self.files() if not name.endswith("/lock")),
-        }
-
     def macnet_names(self) -> list[str]:
         """Names of containers of the engine, in any state, that look like macnet's."""
         names = self.lab.docker("ps", "-a", "--format", "{{.Names}}").split()
         return sorted(name for name in names if name.startswith("macnet"))
-
-    @contextmanager
-    def network(self, name: str, *options: str) -> Iterator[str]:
-        """A Docker network with a web server on it, whose address it gives; gone at the end."""
-        docker = self.lab.docker
-        # Names of networks are freer than those of containers.
-        web = f"{re.sub('[^a-z0-9]', '', name)}-web"
-        docker("network", "create", *options, name)
-        try:
-            docker("create", "--name", web, "--network", "none", SAMPLE_IMAGE)
-            docker("network", "disconnect", "none", web)
-            docker("network", "connect", name, web)
-            docker("start", web)
-            found = json.loads(docker("inspect", web))[0]["NetworkSettings"]["Networks"]
-            yield str(found[name]["IPAddress"])
-        finally:
-            docker("rm", "-f", web)
-            if name in [network["Name"] for network in self.lab.engine.get("/networks")]:
-                docker("network", "rm", name)
-
-    @contextmanager
-    def listener(self, port: int) -> Iterator[int]:
-        """Another program of the Mac side that listens on 127.0.0.1; gives its pid."""
-        script = f"import socket, time; s = socket.create_server(('127.0.0.1', {port}))"
-        argv = [sys.executable, "-c", f"{script}; print(flush=True); time.sleep(600)"]
-        with self.lab.popen(argv) as program:
-            assert program.stdout is not None
-            program.stdout.readline()
-            try:
-                yield program.pid
-            finally:
-                program.kill()
 
 
 def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> float:

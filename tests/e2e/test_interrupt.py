@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.proxy import EngineProxy
 from tests.e2e.steps import PROGRAM, Mac, wait_until
+from tests.e2e.world import look
 from tests.lab.process import Running
 
 STAGES = (
@@ -94,10 +95,10 @@ def test_ended_at_the_start_of_a_stage(bare: Mac, stage: str) -> None:
 
 
 @contextmanager
-def setup_without(mac: Mac, proxy: EngineProxy | None = None, *words: str) -> Iterator[Running]:
+def running_setup(mac: Mac, proxy: EngineProxy | None = None) -> Iterator[Running]:
     """Run setup in a process group of its own, as a shell does, and leave nothing of it."""
     env = mac.environment({"DOCKER_HOST": proxy.url} if proxy else {})
-    with mac.lab.popen(["setsid", PROGRAM, "setup", *words], env=env) as running:
+    with mac.lab.popen(["setsid", PROGRAM, "setup"], env=env) as running:
         try:
             yield running
         finally:
@@ -119,13 +120,13 @@ def test_ended_before_it_heard_of_what_the_engine_did(mac: Mac, unheard: str, st
     socket = mac.lab.paths.home / "held.sock"
     with (
         EngineProxy(socket, mac.lab.engine.socket, hold=unheard) as proxy,
-        setup_without(mac, proxy) as running,
+        running_setup(mac, proxy) as running,
     ):
         assert proxy.held.wait(20)
         assert f"interrupted while {stage}" in press_ctrl_c(running)
     with (
         EngineProxy(socket, mac.lab.engine.socket, hold=unheard) as proxy,
-        setup_without(mac, proxy) as running,
+        running_setup(mac, proxy) as running,
     ):
         assert proxy.held.wait(20)
         running.kill()
@@ -151,7 +152,7 @@ def test_ended_while_the_client_connects(bare: Mac, ctrl_c: bool) -> None:
         return log.exists() and "Attempting to establish TCP" in log.read_text()
 
     port = ("-o", "lo", "-p", "tcp", "--dport", "13194")
-    with dropped(bare, *port), setup_without(bare) as running:
+    with dropped(bare, *port), running_setup(bare) as running:
         wait_until(tries, 20, "an openvpn that tries to connect")
         if ctrl_c:
             assert "interrupted while connecting openvpn" in press_ctrl_c(running)
@@ -166,7 +167,7 @@ def test_ended_while_the_client_connects(bare: Mac, ctrl_c: bool) -> None:
 
 @pytest.mark.parametrize("ctrl_c", [True, False])
 def test_ended_while_it_waits_for_traffic(bare: Mac, ctrl_c: bool) -> None:
-    with dropped(bare, "-p", "icmp"), setup_without(bare) as running:
+    with dropped(bare, "-p", "icmp"), running_setup(bare) as running:
         assert running.stderr is not None
         assert any("connecting openvpn" in line for line in running.stderr)
         if ctrl_c:
@@ -181,25 +182,15 @@ def test_two_at_once(bare: Mac) -> None:
     socket = bare.lab.paths.home / "held.sock"
     with (
         EngineProxy(socket, bare.lab.engine.socket, hold=r"^GET .*/networks") as proxy,
-        setup_without(bare, proxy) as first,
+        running_setup(bare, proxy) as first,
     ):
         assert proxy.held.wait(20)
-        before = bare.world()
+        before = look(bare)
         for command in ("setup", "regenerate", "down"):
             assert f"another macnet (pid {first.pid})" in bare.fails(8, command)
         failed = bare.json("setup", check=False)["error"]
         assert (failed["code"], failed["exit_code"]) == ("busy", 8)
-        assert bare.world() == before
-
-
-def test_the_first_of_two_is_not_disturbed(bare: Mac) -> None:
-    with setup_without(bare, None, "-v") as first:
-        assert first.stderr is not None
-        first.stderr.readline()  # it looks at the engine with the lock in its hand
-        assert "another macnet" in bare.fails(8, "setup")
-        _, said = first.communicate(timeout=60)
-        assert first.returncode == 0, said
-    assert bare.pings(bare.lab.sample.address("web"))
+        assert look(bare) == before
 
 
 def test_ctrl_c_during_down_leaves_a_state_that_down_finishes(up: Mac) -> None:

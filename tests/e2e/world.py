@@ -30,9 +30,9 @@ def look(mac: Mac) -> World:
     """What there is now; the lock and the client's log, which grows when asked, are left out."""
     lab, home = mac.lab, mac.lab.paths.mac_home
     return World(
-        containers=frozenset(lab.docker("ps", "-aq", "--no-trunc").split()),
-        networks=frozenset(lab.docker("network", "ls", "-q", "--no-trunc").split()),
-        images=frozenset(lab.docker("images", "-aq", "--no-trunc").split()),
+        containers=_ids(lab, "/containers/json?all=1"),
+        networks=_ids(lab, "/networks"),
+        images=_ids(lab, "/images/json?all=1"),
         files={
             str(path.relative_to(home)): path.read_bytes()
             for path in home.rglob("*")
@@ -45,6 +45,10 @@ def look(mac: Mac) -> World:
             for row in _ip(lab, version, "route")
         ),
     )
+
+
+def _ids(lab: Lab, path: str) -> frozenset[str]:
+    return frozenset(str(row["Id"]) for row in lab.engine.get(path))
 
 
 def _addresses(lab: Lab) -> frozenset[str]:
