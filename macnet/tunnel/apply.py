@@ -14,7 +14,7 @@ from macnet import probe
 from macnet.clients.base import Client, ClientState
 from macnet.config import ClientChoice, Config
 from macnet.engine import Engine
-from macnet.errors import PortTaken, TunnelTimeout
+from macnet.errors import EngineRefused, PortTaken, TunnelTimeout
 from macnet.files import write_private
 from macnet.helper import LABEL_NAME, Helper, HelperSpec, ensure_image
 from macnet.helper.spec import RELAY, SERVER, container_name
@@ -84,7 +84,6 @@ def apply_plan(
             relay_subnet=plan.relay_subnet,
             token=state.token or secrets.token_hex(16),
             context=to.config.context,
-            options=options,
             remaps=plan.remaps,
         )
         save_state(to.paths.state, state)
@@ -93,6 +92,8 @@ def apply_plan(
         changes.append(step)
     with stage(to.progress, "starting the server") as step:
         spec, step.changed = _start_server(plan, state, pki, helper, to)
+        # Not earlier: options that cannot work must not spoil the next setup.
+        save_state(to.paths.state, replace(state, port=spec.port, options=options))
         changes.append(step)
     routes = plan.helper_routes
     with stage(to.progress, "setting the server's routes") as step:
@@ -100,7 +101,13 @@ def apply_plan(
         step.changed = applied.allowed or applied.pushed
         changes.append(step)
     with stage(to.progress, "starting the relay") as step:
-        step.changed = helper.ensure_relay(spec)
+        try:
+            step.changed = helper.ensure_relay(spec)
+        except EngineRefused:
+            # Half a helper is of no use, and this engine does not take the other half.
+            helper.remove()
+            to.engine.remove_networks(f"{LABEL_NAME}={to.config.name}")
+            raise
         changes.append(step)
     with stage(to.progress, "writing the profile") as step:
         profile = Profile(
