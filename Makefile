@@ -75,7 +75,7 @@ format: $(READY) ## put the code into its form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(READY) ## write docs/reference/cli.md anew
+docs: $(READY) ## write the generated parts of docs/reference anew
 	$(PYTHON) docs/generate.py
 
 # Both say which right or program is missing, and fail, where a lab cannot be.

@@ -40,7 +40,13 @@ KINDS: dict[str, tuple[str, Any]] = {
     ),
     "watch": ("macnet watch", WatchLine),
     "down": ("macnet down", DownResult),
-    "down_all": ("macnet down --all", [DownResult]),
+    "down_all": (
+        "macnet down --all",
+        {
+            "tunnels": tuple[DownResult, ...],
+            "errors": "list of objects with `code`, `message`, `hint`",
+        },
+    ),
     "agent": ("macnet agent install, uninstall, status", {**_CHANGED, "status": AgentStatus}),
     "error": (
         "any command that fails",

@@ -179,8 +179,6 @@ def _select(
     left_out: list[tuple[Subnet, str]] = []
     for subnet in network.subnets:
         owner = next((why for other, why in reserved if overlap(subnet.cidr, other)), None)
-        if owner is None and subnet.cidr.prefixlen == 0:
-            owner = "the whole Internet"
         if owner is None:
             routed.append(subnet)
         else:

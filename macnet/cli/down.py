@@ -38,7 +38,11 @@ def down(
             found.append(session.tunnel.down(purge=purge))
         except MacnetError as error:  # an engine that is away must not keep the others up
             errors.append(error)
+    output = sessions[0].output
     shown = [line for done in found for line in views.down(done, purged=purge)]
-    sessions[0].output.result("down_all", found, shown)
+    told = [{"code": e.code, "message": str(e), "hint": e.hint} for e in errors]
+    output.result("down_all", {"tunnels": found, "errors": told}, shown)
+    for one in () if output.json else errors:
+        output.error(one)
     if errors:
-        raise errors[0]
+        raise typer.Exit(errors[0].exit_code)

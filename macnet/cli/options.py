@@ -79,7 +79,7 @@ Port = Annotated[
     typer.Option(
         "--port",
         metavar="PORT",
-        help="TCP port on 127.0.0.1 for the tunnel (13194, or the next free one).",
+        help="TCP port on 127.0.0.1 for the tunnel; 0 is automatic (13194, or the next free one).",
     ),
 ]
 TunnelSubnet = Annotated[

@@ -212,7 +212,7 @@ def _choose_port(config: Config, facts: Facts, port_owner: PortLookup) -> tuple[
     if config.port is not None:
         raise PortTaken(
             f"port {wanted} on 127.0.0.1 is in use by {who}",
-            hint="choose another with --port, or leave it out: macnet then takes a free one",
+            hint="choose another with --port; with --port 0 macnet takes a free one",
         )
     free = next((p for p in range(wanted + 1, wanted + 100) if port_owner(p) is None), None)
     if free is None:
