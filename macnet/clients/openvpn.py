@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import time
@@ -13,23 +12,16 @@ from pathlib import Path
 from macnet import host
 from macnet.clients.base import ClientState, ClientStatus
 from macnet.clients.management import MAX_SOCKET_PATH, Management, NotListening
+from macnet.clients.openvpn_command import command_line, find_program, program_version
 from macnet.clients.openvpn_log import find_reason, read_log, truncate_log
 from macnet.clients.privilege import run_as_root
 from macnet.clients.profile_record import ProfileRecord, digest_of
 from macnet.clients.strays import end_strays
-from macnet.errors import ClientFailed, ClientMissing, MacnetError, PrivilegeError
+from macnet.errors import ClientFailed, MacnetError, PrivilegeError
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress
-from macnet.runner import CommandFailed, CommandRunner
+from macnet.runner import CommandRunner
 
-#: Homebrew keeps openvpn in sbin, which is not on everybody's PATH.
-_PLACES = (
-    "/opt/homebrew/sbin/openvpn",
-    "/opt/homebrew/opt/openvpn/sbin/openvpn",
-    "/usr/local/sbin/openvpn",
-    "/usr/local/opt/openvpn/sbin/openvpn",
-    "/usr/sbin/openvpn",
-)
 _POLL_S = 0.1
 _SLOW_POLL_S = 0.5
 #: How long a started openvpn may take to open its socket, and an ended one to leave.
@@ -66,17 +58,11 @@ class OpenVpnClient:
 
     def require(self) -> None:
         """See `Client.require`."""
-        self._program()
+        find_program(self._runner)
 
     def version(self) -> str | None:
         """See `Client.version`."""
-        try:
-            # openvpn before 2.6 ends `--version` with status 1.
-            done = self._runner.run([self._program(), "--version"], check=False)
-        except (ClientMissing, CommandFailed):
-            return None
-        found = re.search(r"^OpenVPN (\S+)", done.stdout, re.MULTILINE)
-        return found[1] if found else None
+        return program_version(self._runner)
 
     def is_current(self, profile: Path) -> bool:
         """Whether the running process has read exactly these bytes; False if none runs."""
@@ -94,7 +80,7 @@ class OpenVpnClient:
 
     def connect(self, progress: Progress, *, timeout_s: float) -> bool:
         """See `Client.connect`. On failure no process is left that was not there before."""
-        program = self._program()
+        program = find_program(self._runner)
         if self._running_pid() is None:
             self._start(program, progress, timeout_s)
             return True
@@ -104,19 +90,10 @@ class OpenVpnClient:
         return True
 
     def reconnect(self, progress: Progress, *, timeout_s: float) -> None:
-        """See `Client.reconnect`. SIGHUP makes openvpn read its configuration again."""
-        program = self._program()
-        pid = self._running_pid()
-        if pid is None:
-            self._start(program, progress, timeout_s)
-            return
-        digest = digest_of(self._paths.profile)
-        truncate_log(self._paths.client_log)
-        with Management(self._paths.client_socket) as management:
-            before = management.state().line
-            management.signal("SIGHUP")
-        self._record.write(pid, digest)
-        self._wait_connected(timeout_s, before=before)
+        """See `Client.reconnect`. Another process takes its place, as `command_line` tells why."""
+        program = find_program(self._runner)
+        self.disconnect(progress)
+        self._start(program, progress, timeout_s)
 
     def disconnect(self, progress: Progress) -> bool:
         """See `Client.disconnect`."""
@@ -169,14 +146,6 @@ class OpenVpnClient:
         """Nothing: the profile is the tunnel's own file."""
         return ()
 
-    def _program(self) -> str:
-        if found := self._runner.find("openvpn", *_PLACES):
-            return found
-        raise ClientMissing(
-            "openvpn is not installed",
-            hint="install it with your package manager, for example `brew install openvpn`",
-        )
-
     def _running_pid(self) -> int | None:
         """The process that answers on our socket: certainly ours. None if none does.
 
@@ -195,33 +164,18 @@ class OpenVpnClient:
         except NotListening:
             return None
 
-    def _argv(self, program: str) -> list[str]:
-        """The command line. It carries no secrets: those are in the profile, mode 0600.
-
-        The log comes first, so that an error in the profile goes there too; what must not be
-        changed by the profile comes after it. Script level 1 lets openvpn call ifconfig and
-        route, and nothing else.
-        """
-        paths = self._paths
-        argv = [program, "--cd", str(paths.root), "--log-append", str(paths.client_log)]
-        argv += ["--config", str(paths.profile), "--daemon", "macnet"]
-        argv += ["--writepid", str(paths.client_pid), "--script-security", "1"]
-        argv += ["--management", str(paths.client_socket), "unix"]
-        if not self._root:
-            argv += ["--management-client-user", self._user]
-        return argv
-
     def _start(self, program: str, progress: Progress, timeout_s: float) -> None:
         self._clean_up()
         digest = digest_of(self._paths.profile)
         truncate_log(self._paths.client_log)
         try:
             done = run_as_root(
-                self._argv(program),
+                command_line(program, self._paths, user=None if self._root else self._user),
                 runner=self._runner,
                 root=self._root,
                 terminal=self._terminal,
                 progress=progress,
+                stdin=self._paths.profile,
             )
             if not done.ok:
                 lines = read_log(self._paths.client_log)
@@ -252,17 +206,16 @@ class OpenVpnClient:
         except MacnetError as error:
             progress.warn(f"{error.message}; {error.hint}")
 
-    def _wait_connected(self, timeout_s: float, *, before: str | None = None) -> None:
-        """Wait for CONNECTED in an answer other than ``before``, the one before a SIGHUP."""
+    def _wait_connected(self, timeout_s: float) -> None:
         begin = time.monotonic()
-        answered = before is not None
+        answered = False
         poll_s = _POLL_S
         while (elapsed_s := time.monotonic() - begin) < timeout_s:
             try:
                 with Management(self._paths.client_socket) as management:
                     state = management.state()
                 answered = True
-                if state.name == "CONNECTED" and state.line != before:
+                if state.name == "CONNECTED":
                     return
             except NotListening:
                 if answered or elapsed_s > _APPEAR_S:

@@ -63,7 +63,7 @@ class FakeServer:
 
 @dataclass
 class FakeOpenVpn:
-    """The process: reads the profile at its start and on SIGHUP, connects after some polls.
+    """The process: reads the profile at its start, connects after some polls.
 
     A profile with ``broken`` ends it, one with ``silent`` never connects.
     """
@@ -82,6 +82,8 @@ class FakeOpenVpn:
 
     def start(self) -> None:
         self.alive = True
+        self._polls = 0
+        self._port += 1
         self.pid_file.write_text(f"{self.pid}\n")
         self.server = FakeServer(self.socket, self.answer)
         self._read()
@@ -100,11 +102,7 @@ class FakeOpenVpn:
             if self._polls > self.polls_to_connect and "silent" not in self.read[-1]:
                 word = f"CONNECTED,SUCCESS,127.0.0.1,127.0.0.1,1194,127.0.0.1,{self._port}"
             return f">BYTECOUNT:1,2\r\n1795544393,{word}\r\nEND\r\n"
-        if command == "signal SIGHUP":
-            self._port += 1
-            self._polls = 0
-            self._read()
-        elif command == "signal SIGTERM":
+        if command == "signal SIGTERM":
             self.stop()
         else:
             return "ERROR: unknown command, enter 'help' for more options\r\n"
@@ -128,6 +126,7 @@ class FakeRunner:
         self.programs = programs or {}
         self.answers: list[tuple[str, Callable[[Sequence[str]], Completed | CommandFailed]]] = []
         self.calls: list[tuple[tuple[str, ...], bool]] = []
+        self.inputs: list[str | None] = []
 
     def run(
         self,
@@ -139,6 +138,7 @@ class FakeRunner:
         interactive: bool = False,
     ) -> Completed:
         self.calls.append((tuple(argv), interactive))
+        self.inputs.append(stdin)
         for word, answer in self.answers:
             if word in argv:
                 result = answer(argv)

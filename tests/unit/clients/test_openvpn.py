@@ -107,7 +107,8 @@ def test_connect_with_a_changed_profile_reads_it_again(stage: Stage) -> None:
     assert not client.is_current(stage.paths.profile)
     assert client.connect(stage.progress, timeout_s=3) is True
     assert client.is_current(stage.paths.profile)
-    assert len(stage.runner.calls) == 1
+    assert stage.runner.inputs == ["client\n", stage.paths.profile.read_text()]
+    assert all("stdin" in argv for argv, _ in stage.runner.calls)
     assert stage.process.read[-1] == stage.paths.profile.read_text()
 
 
