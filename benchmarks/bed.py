@@ -90,11 +90,21 @@ class Bed:
     def work(self, host: str, port: int, *words: str, timeout_s: float = 120) -> dict[str, Any]:
         """Run the worker on the Mac side."""
         argv = [sys.executable, "-I", str(_WORKER), host, str(port), *words]
-        result: dict[str, Any] = json.loads(self.lab.run(argv, timeout_s=timeout_s).stdout)
-        errors = result.get("moved", {}).get("errors")
-        if errors:
-            raise RuntimeError(f"{host}:{port}: {'; '.join(errors)}")
-        return result
+        return _result(self.lab.run(argv, timeout_s=timeout_s).stdout)
+
+    def start_work(self, host: str, port: int, *words: str, stdout: Stream) -> Running:
+        """Start the worker on the Mac side; `finish_work` waits for it."""
+        argv = [sys.executable, "-I", str(_WORKER), host, str(port), *words]
+        return self.lab.popen(argv, stdout=stdout, stderr=None)
+
+    def finish_work(self, worker: Running, timeout_s: float) -> dict[str, float]:
+        """What a started worker has moved."""
+        try:
+            out, _ = worker.communicate(timeout=timeout_s)
+        finally:
+            worker.kill()
+        moved = _result(out)["moved"]
+        return {key: float(moved[key]) for key in ("bytes", "seconds", "longest_pause")}
 
     def ping_ms(self, address: str, count: int) -> list[float]:
         """Milliseconds of each of ``count`` pings."""
@@ -149,3 +159,11 @@ class Bed:
         names = self.lab.docker("ps", "-a", "--format", "{{.Names}}").split()
         if TARGET in names:
             self.lab.docker("rm", "-f", TARGET)
+
+
+def _result(text: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(text)
+    errors = result.get("moved", {}).get("errors")
+    if errors:
+        raise RuntimeError("; ".join(errors))
+    return result

@@ -9,6 +9,9 @@ from pathlib import Path
 from benchmarks.bed import Bed
 from benchmarks.compare import compare
 from benchmarks.machine import RESULTS
+from benchmarks.soak import soak
+from benchmarks.sweep import GROUPS, sweep
+from benchmarks.tool import tool
 from benchmarks.traffic import SMALL, Sizes
 from tests.lab import Lab
 
@@ -29,7 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: argparse.Namespace, bed: Bed) -> bool:
     sizes = SMALL if arguments.small else Sizes()
-    return compare(bed, sizes, arguments.rounds, arguments.folder)
+    folder, rounds = arguments.folder, arguments.rounds
+    if arguments.command == "run":
+        return compare(bed, sizes, rounds, folder)
+    if arguments.command == "sweep":
+        return sweep(bed, sizes, rounds, arguments.groups or list(GROUPS), folder)
+    if arguments.command == "soak":
+        return soak(bed, arguments.seconds, folder)
+    return tool(bed, rounds, folder, containers=arguments.containers, networks=arguments.networks)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,7 +48,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="macnet, the classic recipe and a published port")
-    for command in (run,):
+    other = commands.add_parser("sweep", help="macnet's tunnel with other settings")
+    other.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)} (all)")
+    long = commands.add_parser("soak", help="eight streams for a long time: no stall, no leak")
+    long.add_argument("--seconds", type=float, default=600, help="how long (%(default)s)")
+    own = commands.add_parser("tool", help="how long macnet's own commands take")
+    own.add_argument("--containers", type=int, default=200, help="for check (%(default)s)")
+    own.add_argument("--networks", type=int, default=200, help="for setup (%(default)s)")
+    for command in (run, other, long, own):
         command.add_argument("--name", default="bench", help="name of the lab (%(default)s)")
         command.add_argument("--keep", action="store_true", help="leave the lab up")
         command.add_argument("--small", action="store_true", help="little traffic, to try it")

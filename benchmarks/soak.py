@@ -1,0 +1,106 @@
+"""`soak`: eight streams for a long time must neither stall nor leak. Half down, half up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import procs
+from benchmarks.bed import Bed, Route
+from benchmarks.machine import describe, save_json
+from benchmarks.table import align, number
+from benchmarks.worker import STALL_S
+from tests.lab import HTTP_PORT, SINK_PORT
+from tests.lab.process import PIPE, Running
+
+#: Growth that is no leak: buffers that are made at the first use, a log, Python's own heap.
+RSS_SLACK = 16 * 2**20
+FILES_SLACK = 8
+#: Before memory is looked at for the first time, so that what is made once is there.
+WARM_UP_S = 5.0
+_STREAMS = 4
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory in bytes and open files of each part of the way."""
+
+    memory: Mapping[str, int]
+    files: Mapping[str, int]
+
+
+def soak(bed: Bed, seconds: float, folder: Path) -> bool:
+    """Run the streams, print what became of everything; whether all is well."""
+    bed.macnet("setup")
+    route = bed.routes()[1]
+    _move(bed, route, WARM_UP_S)
+    settle()
+    before = footprint(route)
+    moved = _move(bed, route, seconds)
+    settle()
+    after = footprint(route)
+    faults = find_faults(moved, before, after)
+    lines = [["part", "memory before, MiB", "after", "open files before", "after"]]
+    for part in before.memory:
+        memory = [number(each.memory[part] / 2**20) for each in (before, after)]
+        lines.append([part, *memory, str(before.files[part]), str(after.files[part])])
+    print(align(lines))
+    for name, one in moved.items():
+        speed = one["bytes"] * 8 / one["seconds"] / 1e6
+        pause = one["longest_pause"]
+        print(f"{name}: {number(speed)} Mbit/s, longest pause of a stream {number(pause)} s")
+    print("\n".join(f"FAULT: {fault}" for fault in faults) or "no stall, no leak")
+    record = {
+        "machine": describe(bed.lab),
+        "seconds": seconds,
+        "moved": moved,
+        "memory_bytes": {"before": before.memory, "after": after.memory},
+        "open_files": {"before": before.files, "after": after.files},
+        "faults": faults,
+    }
+    save_json(folder / "soak.json", record)
+    return not faults
+
+
+def footprint(route: Route) -> Footprint:
+    """What each part uses now."""
+    pids = {part: find() for part, find in route.parts.items()}
+    return Footprint(
+        {part: procs.rss_bytes(each) for part, each in pids.items()},
+        {part: procs.open_files(each) for part, each in pids.items()},
+    )
+
+
+def settle() -> None:
+    """Let closed connections go."""
+    time.sleep(4)
+
+
+def find_faults(
+    moved: Mapping[str, Mapping[str, float]], before: Footprint, after: Footprint
+) -> list[str]:
+    """Each stall and each leak, in words. Pure."""
+    faults = []
+    for name, one in moved.items():
+        if one["longest_pause"] > STALL_S:
+            faults.append(f"{name}: a stream moved nothing for {one['longest_pause']:.1f} s")
+    for part, memory in before.memory.items():
+        grown = after.memory[part] - memory
+        if grown > RSS_SLACK:
+            faults.append(f"{part}: {grown / 2**20:.0f} MiB more memory than before")
+        more = after.files[part] - before.files[part]
+        if more > FILES_SLACK:
+            faults.append(f"{part}: {more} more open files than before")
+    return faults
+
+
+def _move(bed: Bed, route: Route, seconds: float) -> dict[str, dict[str, float]]:
+    """Down and up at once; bytes, seconds and longest pause of each direction."""
+    words = ("--seconds", str(seconds))
+    running: dict[str, Running] = {
+        "down": bed.start_work(route.host, HTTP_PORT, "--down", str(_STREAMS), *words, stdout=PIPE),
+        "up": bed.start_work(route.host, SINK_PORT, "--up", str(_STREAMS), *words, stdout=PIPE),
+    }
+    return {name: bed.finish_work(one, seconds + 120) for name, one in running.items()}

@@ -1,0 +1,147 @@
+"""`sweep`: the same tunnel with other settings, in turns, to see which of them matter."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.bed import Bed
+from benchmarks.machine import describe, save_json
+from benchmarks.stats import summarize
+from benchmarks.table import align, number
+from benchmarks.traffic import Sizes, Taken, measure
+from benchmarks.variant import Variant, Variants
+
+MTUS = (1500, 9000, 16000, 32000, 48000)
+CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
+_BASE = Variant("as macnet sets it")
+_COLUMNS = ("down1", "up1", "down8", "up8", "http", "cpu_down", "cpu_up")
+#: Counters of the Mac side's TCP: what got lost on the way, and what arrived in disorder.
+_LOSSES = {
+    "TcpRetransSegs": "retransmitted",
+    "TcpExtTCPTimeouts": "timeouts",
+    "TcpExtTCPOFOQueue": "out of order",
+}
+
+
+def _link(*words: str) -> tuple[str, ...]:
+    return ("ip", "link", "set", *words)
+
+
+def _queues(limit: int, length: int, *, mtu: int | None = None) -> Variant:
+    """OpenVPN's queue of packets before its socket, and the kernel's before OpenVPN.
+
+    The smaller of the two numbers that OpenVPN has for its queue decides.
+    """
+    both = {"tun-mtu": str(mtu)} if mtu else {}
+    return Variant(
+        f"queue {limit}, txqueuelen {length}" + (f", tun-mtu {mtu}" if mtu else ""),
+        both=both,
+        server={
+            "tcp-queue-limit": str(limit),
+            "bcast-buffers": str(limit),
+            "txqueuelen": str(length),
+        },
+    )
+
+
+_SHORT = {"tcp-queue-limit": "64", "bcast-buffers": "256", "txqueuelen": "1000"}
+_LONG = {"txqueuelen": "4096"}
+_WMEM = {"net.ipv4.tcp_wmem": "4096 8388608 16777216"}
+
+GROUPS: Mapping[str, tuple[Variant, ...]] = {
+    "mtu": tuple(Variant(f"tun-mtu {mtu}", both={"tun-mtu": str(mtu)}) for mtu in MTUS),
+    "cipher": tuple(Variant(cipher, both={"data-ciphers": cipher}) for cipher in CIPHERS),
+    "buffers": (
+        _BASE,
+        *(
+            Variant(f"sndbuf, rcvbuf {size}", both={"sndbuf": str(size), "rcvbuf": str(size)})
+            for size in (262144, 1048576, 4194304)
+        ),
+    ),
+    "queues": (
+        Variant("tcp-queue-limit 64, as OpenVPN has it", server=_SHORT),
+        Variant("tcp-queue-limit 4096 alone", server={**_SHORT, "tcp-queue-limit": "4096"}),
+        _queues(256, 1000),
+        _queues(1024, 1000),
+        _queues(1024, 4096),
+        _queues(2048, 4096),
+        _queues(4096, 4096),
+        _queues(4096, 10000),
+    ),
+    "queues-mtu": tuple(_queues(4096, 4096, mtu=mtu) for mtu in MTUS),
+    "upload": (
+        _BASE,
+        Variant("client's txqueuelen 4096", client=_LONG),
+        Variant("tcp_wmem of the VM 8 MiB", vm=_WMEM),
+        Variant("both", client=_LONG, vm=_WMEM),
+    ),
+    "relay": (
+        _BASE,
+        Variant("relay0 of MTU 16000", relay={"65520": "16000"}),
+        Variant("relay0 of MTU 32000", relay={"65520": "32000"}),
+        Variant("relay0 with a queue of 4000", commands=(_link("relay0", "txqueuelen", "4000"),)),
+    ),
+    "nodelay": (
+        _BASE,
+        Variant("no TCP_NODELAY", both={"socket-flags": None}),
+        Variant("TCP_NODELAY at the client", server={"socket-flags": None}),
+    ),
+}
+
+
+def sweep(bed: Bed, sizes: Sizes, rounds: int, groups: list[str], folder: Path) -> bool:
+    """Measure each group's variants in turns, print a table for each, write them down."""
+    record: dict[str, object] = {"machine": describe(bed.lab), "rounds": rounds}
+    with closing(Variants(bed)) as variants:
+        for group in groups:
+            found = _group(bed, variants, GROUPS[group], sizes, rounds)
+            print(f"\n{group}, {rounds} rounds, medians (least-greatest)")
+            print(_table(found), flush=True)
+            record[group] = found
+            save_json(folder / "sweep.json", record)
+    return True
+
+
+def _group(
+    bed: Bed, variants: Variants, group: tuple[Variant, ...], sizes: Sizes, rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    values: dict[str, dict[str, list[float]]] = {one.name: defaultdict(list) for one in group}
+    for count in range(1, rounds + 1):
+        for variant in group:
+            with variants.applied(variant) as route:
+                before = losses(bed)
+                taken: Taken = measure(bed, route, sizes)
+                after = losses(bed)
+            each = values[variant.name]
+            for key, value in taken.values.items():
+                each[key].append(value)
+            for key, value in after.items():
+                each[key].append(value - before[key])
+            each["longest pause, s"].append(taken.longest_pause)
+        print(f"round {count} of {rounds}", file=sys.stderr, flush=True)
+    return values
+
+
+def losses(bed: Bed) -> dict[str, float]:
+    """Counters of the Mac side's TCP now."""
+    text = bed.lab.run(["nstat", "--json", "--ignore", "--zeros", "--noupdate"]).stdout
+    kernel = json.loads(text)["kernel"]
+    return {name: float(kernel.get(key, 0)) for key, name in _LOSSES.items()}
+
+
+def _table(found: Mapping[str, Mapping[str, list[float]]]) -> str:
+    columns = (*_COLUMNS, *_LOSSES.values(), "longest pause, s")
+    lines = [["", *columns]]
+    for name, each in found.items():
+        lines.append([name, *(_cell(each[column]) for column in columns)])
+    return align(lines)
+
+
+def _cell(values: list[float]) -> str:
+    taken = summarize(values)
+    return f"{number(taken.median)} ({number(taken.low)}-{number(taken.high)})"
