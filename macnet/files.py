@@ -21,6 +21,7 @@ from macnet.errors import Busy, StateError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM)
+_LOCK_POLL_S = 0.05
 
 
 def ensure_private_dir(path: Path) -> None:
@@ -118,17 +119,24 @@ def set_aside(path: Path) -> Path:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``; raise `Busy` at once where another process holds it.
+def lock(path: Path, *, wait_s: float = 0) -> Iterator[None]:
+    """Hold the lock file ``path``; raise `Busy` where another process holds it after ``wait_s``.
 
     The kernel drops the lock with the process, however that ends, so the file itself means
     nothing; the pid in it only serves the message.
     """
     ensure_private_dir(path.parent)
-    try:
-        descriptor = _locked(path)
-    except OSError as error:
-        raise _translated(error, "lock", path) from error
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            descriptor = _locked(path)
+            break
+        except Busy:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_LOCK_POLL_S)
+        except OSError as error:
+            raise _translated(error, "lock", path) from error
     try:
         with suppress(OSError):  # a full disk; the lock holds without the pid
             os.ftruncate(descriptor, 0)

@@ -26,6 +26,8 @@ from macnet.tunnel.results import DownResult, FollowResult, SetupResult, diff_ro
 
 #: Seconds to wait for a container that might answer without a tunnel.
 _DIRECT_PING_S = 0.5
+#: Seconds to wait for another macnet: a running `macnet watch` takes a short look now and then.
+_LOCK_WAIT_S = 5.0
 
 
 class Tunnel:
@@ -130,7 +132,7 @@ class Tunnel:
         Without ``force`` nothing is created where containers answer already. With ``strict``
         a subnet that collides with this host is a `SubnetConflict`, and nothing is changed.
         """
-        with lock(self.paths.lock):
+        with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
             facts, plan = self._look()
             if strict and (out := [s for item in plan.networks for s, _ in item.left_out]):
                 raise SubnetConflict(
@@ -146,7 +148,7 @@ class Tunnel:
 
         ``keys`` makes new certificates and keys as well. Raises `NotSetUp` without a tunnel.
         """
-        with lock(self.paths.lock):
+        with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
             facts, plan = self._look(renew_keys=keys)
             if facts.helper.server is None and facts.profile is None:
                 raise NotSetUp("there is no tunnel yet", hint="`macnet setup` makes one")
@@ -264,7 +266,7 @@ class Tunnel:
 
     def connect(self) -> bool:
         """Connect the client with the stored profile; False if it was connected already."""
-        with lock(self.paths.lock):
+        with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
             self.profile_text()
             self.client.require()
             with stage(self.progress, f"connecting {self.client.name}") as step:
@@ -283,7 +285,7 @@ class Tunnel:
         What is on this machine is taken down even if the engine does not answer; the engine's
         error is raised after that.
         """
-        with lock(self.paths.lock):
+        with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
             disconnected = self.client.sweep(self.progress) | self.disconnect()
             if purge:
                 self.client.remove(self.progress)

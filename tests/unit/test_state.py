@@ -6,7 +6,9 @@ import signal
 import stat
 import subprocess  # noqa: TID251
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -281,6 +283,20 @@ def test_the_lock_ends_with_a_killed_holder(tmp_path: Path) -> None:
         holder.wait()
         with lock(path):
             assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_waits_for_its_holder_if_asked_to(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    holder = ExitStack()
+    holder.enter_context(lock(path))
+    with pytest.raises(Busy), lock(path, wait_s=0.1):
+        pass
+    timer = threading.Timer(0.2, holder.close)
+    timer.start()
+    with lock(path, wait_s=5):
+        timer.join()
+        with pytest.raises(Busy), lock(path):
+            pass
 
 
 def test_a_lock_that_was_removed_with_the_tunnel_is_not_taken_for_a_lock(
