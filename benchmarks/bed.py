@@ -71,6 +71,11 @@ class Bed:
         argv, env = [_PROGRAM, *words], {"MACNET_BASE_IMAGE": BASE_IMAGE}
         return self.lab.run(argv, check=check, env=env, timeout_s=timeout_s)
 
+    def fresh_tunnel(self) -> None:
+        """macnet's tunnel as setup makes it, whatever an earlier run has left."""
+        self.macnet("down")
+        self.macnet("setup")
+
     def macnet_process(self, *words: str, stdout: Stream = DEVNULL) -> Running:
         """Start macnet on the Mac side; the caller ends it."""
         env = {"MACNET_BASE_IMAGE": BASE_IMAGE}

@@ -30,7 +30,7 @@ Values = dict[str, dict[str, list[float]]]
 def compare(bed: Bed, sizes: Sizes, rounds: int, folder: Path) -> bool:
     """Measure, print the table, write the results; whether all goals are met."""
     began = time.monotonic()
-    bed.macnet("setup")
+    bed.fresh_tunnel()
     bed.classic.up()
     routes = bed.routes()
     memory = _memory(bed, routes)

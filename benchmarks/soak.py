@@ -33,7 +33,7 @@ class Footprint:
 
 def soak(bed: Bed, seconds: float, folder: Path) -> bool:
     """Run the streams, print what became of everything; whether all is well."""
-    bed.macnet("setup")
+    bed.fresh_tunnel()
     route = bed.routes()[1]
     _move(bed, route, WARM_UP_S)
     settle()

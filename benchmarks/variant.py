@@ -42,7 +42,7 @@ class Variants:
         self._folder = bed.lab.paths.home / "variants"
         self._folder.mkdir(mode=0o700, exist_ok=True)
         profile = bed.lab.paths.mac_home / "tunnels/macnet/macnet.ovpn"
-        bed.macnet("setup")
+        bed.fresh_tunnel()
         self._profile = profile.read_text()
         self._config = bed.lab.docker("exec", "macnet-server", "cat", _CONFIG)
         self._script = bed.lab.docker("exec", "macnet-relay", "cat", _RELAY)
