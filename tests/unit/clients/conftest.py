@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from macnet.clients import management, tunnelblick
+from macnet import host
+from macnet.clients import management, openvpn, tunnelblick
 from macnet.clients.tunnelblick import TunnelblickClient
 from macnet.paths import TunnelPaths
 
 from .fake_tunnelblick import PROFILE, FakeTunnelblick
-from .fakes import Recorder
+from .fakes import FakeOpenVpn, FakeRunner, Recorder
+from .stage import OPENVPN, SUDO, Stage
 
 
 @pytest.fixture
@@ -61,3 +63,20 @@ def client(app: FakeTunnelblick, paths: TunnelPaths) -> TunnelblickClient:
 @pytest.fixture
 def progress() -> Recorder:
     return Recorder()
+
+
+@pytest.fixture
+def stage(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(openvpn, "_POLL_S", 0.005)
+    monkeypatch.setattr(openvpn, "_APPEAR_S", 0.1)
+    monkeypatch.setattr(openvpn, "_LEAVE_S", 0.3)
+    paths = TunnelPaths(short_path)
+    paths.profile.write_text("client\n")
+    process = FakeOpenVpn(paths.profile, paths.client_socket, paths.client_log, paths.client_pid)
+    monkeypatch.setattr(host, "is_process_alive", lambda pid: pid == process.pid and process.alive)
+    monkeypatch.setattr(host, "process_name", lambda pid: "openvpn" if process.alive else None)
+    runner = FakeRunner({"openvpn": OPENVPN, "sudo": SUDO})
+    made = Stage(paths, runner, process, Recorder())
+    runner.answers.append(("--management", made.start))
+    yield made
+    process.stop()

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import socket
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,53 +12,11 @@ from macnet.clients import openvpn
 from macnet.clients.base import ClientState
 from macnet.clients.management import Management
 from macnet.clients.openvpn import OpenVpnClient
-from macnet.errors import ClientFailed, ClientMissing, PrivilegeError
+from macnet.errors import ClientFailed, ClientMissing
 from macnet.paths import TunnelPaths
 from macnet.runner import CommandFailed, Completed
 
-from .fakes import FakeOpenVpn, FakeRunner, Recorder
-
-OPENVPN = "/opt/homebrew/sbin/openvpn"
-SUDO = "/usr/bin/sudo"
-SUDO_REFUSES = "sudo: a password is required\n"
-
-
-@dataclass
-class Stage:
-    """A client with a machine around it."""
-
-    paths: TunnelPaths
-    runner: FakeRunner
-    process: FakeOpenVpn
-    progress: Recorder
-
-    def client(self, *, root: bool = True, terminal: bool = False) -> OpenVpnClient:
-        return OpenVpnClient(self.paths, self.runner, root=root, user="ann", terminal=terminal)
-
-    def start(self, argv: Sequence[str]) -> Completed:
-        self.process.start()
-        return Completed(tuple(argv), 0, "", "")
-
-
-@pytest.fixture
-def stage(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(openvpn, "_POLL_S", 0.005)
-    monkeypatch.setattr(openvpn, "_APPEAR_S", 0.1)
-    monkeypatch.setattr(openvpn, "_LEAVE_S", 0.3)
-    paths = TunnelPaths(short_path)
-    paths.profile.write_text("client\n")
-    process = FakeOpenVpn(paths.profile, paths.client_socket, paths.client_log, paths.client_pid)
-    monkeypatch.setattr(host, "is_process_alive", lambda pid: pid == process.pid and process.alive)
-    monkeypatch.setattr(host, "process_name", lambda pid: "openvpn" if process.alive else None)
-    runner = FakeRunner({"openvpn": OPENVPN, "sudo": SUDO})
-    made = Stage(paths, runner, process, Recorder())
-    runner.answers.append(("--management", made.start))
-    yield made
-    process.stop()
-
-
-def leftovers(stage: Stage) -> set[str]:
-    return {path.name for path in stage.paths.root.iterdir()}
+from .stage import OPENVPN, Stage, leftovers
 
 
 def test_connect_starts_and_waits(stage: Stage) -> None:
@@ -271,50 +227,6 @@ def test_install_only_accepts_the_tunnels_profile(stage: Stage, tmp_path: Path) 
     assert client.install(stage.paths.profile, stage.progress) is False
     with pytest.raises(ClientFailed):
         client.install(tmp_path / "other.ovpn", stage.progress)
-
-
-def test_sudo_without_a_password(stage: Stage) -> None:
-    stage.client(root=False).connect(stage.progress, timeout_s=3)
-    [(argv, interactive)] = stage.runner.calls
-    assert argv[:3] == (SUDO, "-n", OPENVPN)
-    assert argv[-2:] == ("--management-client-user", "ann")
-    assert not interactive
-    assert stage.progress.details[0].startswith(f"needs administrator rights: sudo {OPENVPN} ")
-
-
-def refuse_without_password(stage: Stage) -> None:
-    stage.runner.answers.insert(0, ("-n", lambda argv: Completed(tuple(argv), 1, "", SUDO_REFUSES)))
-
-
-def test_sudo_asks_on_a_terminal_after_saying_so(stage: Stage) -> None:
-    refuse_without_password(stage)
-    stage.client(root=False, terminal=True).connect(stage.progress, timeout_s=3)
-    argv, interactive = stage.runner.calls[-1]
-    assert argv[:2] == (SUDO, OPENVPN)
-    assert interactive
-    assert stage.progress.warnings[0].startswith("needs administrator rights: sudo ")
-
-
-def test_sudo_without_a_terminal(stage: Stage) -> None:
-    refuse_without_password(stage)
-    with pytest.raises(PrivilegeError) as caught:
-        stage.client(root=False).connect(stage.progress, timeout_s=3)
-    assert caught.value.hint and f"sudo {OPENVPN} --cd" in caught.value.hint
-    assert not stage.process.alive
-
-
-def test_wrong_password(stage: Stage) -> None:
-    refuse_without_password(stage)
-    stage.runner.answers.insert(1, ("--management", lambda argv: Completed(tuple(argv), 1, "", "")))
-    with pytest.raises(PrivilegeError, match="sudo did not start openvpn"):
-        stage.client(root=False, terminal=True).connect(stage.progress, timeout_s=3)
-
-
-def test_no_sudo(stage: Stage) -> None:
-    del stage.runner.programs["sudo"]
-    with pytest.raises(PrivilegeError, match="no sudo") as caught:
-        stage.client(root=False).connect(stage.progress, timeout_s=3)
-    assert caught.value.hint and caught.value.hint.startswith(f"run as root: {OPENVPN}")
 
 
 def test_nothing_secret_on_the_command_line(stage: Stage) -> None:

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from netaddr import IPAddress, IPNetwork
+
+from macnet.models import Route
+from macnet.routes import (
+    UnreadableRoutes,
+    parse_ip_route_json,
+    parse_netstat,
+)
+
+DATA = Path(__file__).parents[1] / "data"
+HEADER = "Destination        Gateway            Flags        Netif Expire\n"
+
+
+def macos(name: str) -> tuple[Route, ...]:
+    return parse_netstat((DATA / "macos" / name).read_text())
+
+
+def linux(name: str) -> tuple[Route, ...]:
+    return parse_ip_route_json((DATA / "linux" / name).read_text())
+
+
+def route(
+    destination: str, interface: str, gateway: str | None = None, *, scoped: bool = False
+) -> Route:
+    return Route(IPNetwork(destination), interface, IPAddress(gateway) if gateway else None, scoped)
+
+
+def test_newer_netstat() -> None:
+    assert macos("netstat-new.txt") == (
+        route("0.0.0.0/1", "utun2"),
+        route("0.0.0.0/0", "en0", "192.168.1.1"),
+        route("10.200.200.3/32", "utun2", "10.200.200.3"),
+        route("127.0.0.0/8", "lo0", "127.0.0.1"),
+        route("128.0.0.0/1", "utun2"),
+        route("169.254.0.0/16", "en0"),
+        route("192.168.1.0/24", "en0"),
+        route("192.168.1.1/32", "en0"),
+        route("192.168.1.1/32", "en0", scoped=True),
+        route("224.0.0.0/4", "en0"),
+    )
+
+
+def test_wide_netstat_with_scoped_default() -> None:
+    assert macos("netstat-wide.txt") == (
+        route("0.0.0.0/0", "utun6", "172.32.252.129"),
+        route("0.0.0.0/0", "bridge100", scoped=True),
+        route("10.0.0.0/10", "utun6", "172.32.252.129"),
+        route("10.1.0.0/16", "utun6", "172.32.252.129"),
+        route("172.31.1.0/25", "utun6", "172.32.252.129"),
+        route("172.32.252.128/27", "utun6", "172.32.252.137"),
+        route("192.168.194.0/24", "bridge101"),
+    )
+
+
+def test_netstat_with_docker_subnets() -> None:
+    assert macos("netstat-docker.txt") == (
+        route("10.0.0.0/24", "utun3"),
+        route("10.33.33.2/32", "utun3", "10.33.33.1"),
+        route("100.96.0.0/12", "utun4"),
+        route("172.17.0.0/16", "utun3"),
+        route("172.200.0.0/16", "utun3"),
+    )
+
+
+def test_older_netstat_with_refs_and_use() -> None:
+    assert macos("netstat-old.txt") == (
+        route("0.0.0.0/0", "en0", "192.168.31.1"),
+        route("192.168.64.4/32", "bridge1", scoped=True),
+    )
+
+
+def test_netstat_inet6() -> None:
+    assert macos("netstat-inet6.txt") == (
+        route("::/0", "utun0", "fe80::", scoped=True),
+        route("::1/128", "lo0", "::1"),
+        route("fd00:17::/64", "utun4", "fd00:99::1"),
+        route("fe80::/64", "lo0", "fe80::1", scoped=True),
+        route("fe80::1/128", "lo0", scoped=True),
+        route("ff02::/32", "en0", scoped=True),
+    )
+
+
+def test_both_families_in_one_output() -> None:
+    text = "".join(
+        (DATA / "macos" / name).read_text() for name in ("netstat-old.txt", "netstat-inet6.txt")
+    )
+    assert parse_netstat(text) == macos("netstat-old.txt") + macos("netstat-inet6.txt")
+
+
+def test_netstat_skips_what_is_no_route() -> None:
+    rows = (
+        "10.1/x  link#4  UC  en0\n1.2.3.4.5  link#4  UC  en0\nshort row\n10.2/16  link#4  UC  en0\n"
+    )
+    assert parse_netstat(HEADER + rows) == (route("10.2.0.0/16", "en0"),)
+    assert parse_netstat(HEADER) == ()
+
+
+@pytest.mark.parametrize("text", ["", "netstat: sysctl: denied\n", "Kernel IP routing table\n"])
+def test_netstat_without_a_table(text: str) -> None:
+    with pytest.raises(UnreadableRoutes) as caught:
+        parse_netstat(text)
+    assert caught.value.exit_code == 8
+
+
+def abbreviate(net: IPNetwork) -> str:
+    """Print a destination as macOS does: zero octets at the end go, and a classful mask."""
+    if net.prefixlen == 0:
+        return "default"
+    octets = str(net.network).split(".")
+    while len(octets) > 1 and octets[-1] == "0" and 8 * (len(octets) - 1) >= net.prefixlen:
+        octets.pop()
+    shown = ".".join(octets)
+    return shown if net.prefixlen == 8 * len(octets) else f"{shown}/{net.prefixlen}"
+
+
+networks = st.builds(
+    lambda address, prefix: IPNetwork(f"{IPAddress(address, version=4)}/{prefix}").cidr,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 32),
+)
+
+
+@given(networks)
+def test_any_abbreviation_is_read_back(net: IPNetwork) -> None:
+    [found] = parse_netstat(f"{HEADER}{abbreviate(net)}  link#4  UCS  en0\n")
+    assert found.destination == net
+
+
+@given(networks)
+def test_a_full_destination_is_read_too(net: IPNetwork) -> None:
+    [found] = parse_netstat(f"{HEADER}{net}  10.8.0.1  UGSc  utun3\n")
+    assert (found.destination, found.gateway) == (net, IPAddress("10.8.0.1"))
+
+
+@given(st.text())
+def test_garbage_after_the_header_raises_nothing(text: str) -> None:
+    parse_netstat(HEADER + text)
+
+
+@given(st.integers(0, 2**128 - 1), st.integers(0, 128))
+def test_any_inet6_destination(address: int, prefix: int) -> None:
+    net = IPNetwork(f"{IPAddress(address, version=6)}/{prefix}").cidr
+    shown = f"{net.network}%en0/{prefix}"
+    [found] = parse_netstat(f"Internet6:\n{HEADER}{shown}  link#4  UCI  en0\n")
+    assert found == Route(net, "en0", None, scoped=True)
