@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from netaddr import IPAddress
 
@@ -14,7 +16,7 @@ from macnet import probe
 from macnet.clients.base import Client, ClientState
 from macnet.config import ClientChoice, Config
 from macnet.engine import Engine
-from macnet.errors import EngineRefused, PortTaken, TunnelTimeout
+from macnet.errors import EngineRefused, MacnetError, PortTaken, TunnelTimeout
 from macnet.files import write_private
 from macnet.helper import LABEL_NAME, Helper, HelperSpec, ensure_image
 from macnet.helper.spec import RELAY, SERVER, container_name
@@ -91,9 +93,9 @@ def apply_plan(
         _, step.changed = ensure_image(to.engine, to.config.base_image, to.progress)
         changes.append(step)
     with stage(to.progress, "starting the server") as step:
-        spec, step.changed = _start_server(plan, state, pki, helper, to)
-        # Not earlier: options that cannot work must not spoil the next setup.
-        save_state(to.paths.state, replace(state, port=spec.port, options=options))
+        before, state = state, replace(state, options=options)
+        with _tried(to.paths.state, state, before):
+            spec, step.changed = _start_server(plan, state, pki, helper, to)
         changes.append(step)
     routes = plan.helper_routes
     with stage(to.progress, "setting the server's routes") as step:
@@ -134,6 +136,21 @@ def apply_plan(
         with stage(to.progress, "waiting for traffic"):
             verified = _wait_for_traffic(plan, to)
     return Applied(any(step.changed for step in changes), spec.port, verified)
+
+
+@contextmanager
+def _tried(path: Path, state: TunnelState, before: TunnelState) -> Iterator[None]:
+    """Record ``state``, and ``before`` again if an error comes.
+
+    First, as a disk that is full must not cost the server that runs; taken back, as options
+    that cannot work must not spoil the next setup.
+    """
+    save_state(path, state)
+    try:
+        yield
+    except MacnetError:
+        save_state(path, before)
+        raise
 
 
 def follow_plan(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> tuple[str, ...]:

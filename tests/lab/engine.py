@@ -20,8 +20,10 @@ from .vm import Vm
 
 Json = Any
 """What an engine answers."""
-KINDS = ("forky", "trixie", "host")
-"""Engines there are: of two newer Debian releases, and the one installed on this machine."""
+KINDS = ("forky", "trixie", "host", "userns")
+"""Engines there are: of two newer Debian releases, the one installed on this machine, and forky's
+with user namespaces, which refuses containers that share the VM's network."""
+_SUBORDINATES = "echo root:100000:65536 | tee /etc/subuid /etc/subgid"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -43,6 +45,7 @@ class Engine:
             raise LabError(f"no such engine: {kind}", f"one of {', '.join(KINDS)}")
         self.vm = vm
         self.kind = kind
+        self._suite = "forky" if kind == "userns" else kind
         self._cache = cache
         self._pid_file = vm.paths.home / "dockerd.json"
         self._own_pid_file = vm.paths.home / "dockerd.pid"
@@ -86,12 +89,12 @@ class Engine:
 
     def tree_cached(self) -> bool:
         """Whether the engine can be started without building anything."""
-        return self.kind == "host" or tree_path(self._cache, engine_spec(self.kind)).is_dir()
+        return self.kind == "host" or tree_path(self._cache, engine_spec(self._suite)).is_dir()
 
     def tree(self) -> Path:
         """Root of the system the engine comes from; built if it is not in the cache."""
         return (
-            Path("/") if self.kind == "host" else ensure_tree(self._cache, engine_spec(self.kind))
+            Path("/") if self.kind == "host" else ensure_tree(self._cache, engine_spec(self._suite))
         )
 
     def get(self, path: str, timeout_s: float = 10) -> Json:
@@ -138,6 +141,8 @@ class Engine:
         config.write_text("{}\n")
         self.socket.unlink(missing_ok=True)
         self._forget_old_ids()
+        if self.kind == "userns":
+            run([*self.vm.enter(), "sh", "-c", _SUBORDINATES])
         process = spawn(
             [*self.vm.enter(), *self._argv(config)], self.log, env=self._daemon_environment()
         )
@@ -219,6 +224,8 @@ class Engine:
             "cgroup-parent": f"/{self.vm.paths.netns}",
             "shutdown-timeout": "5",
         }
+        if self.kind == "userns":
+            flags["userns-remap"] = "root"
         return ["dockerd", *(f"--{name}={value}" for name, value in flags.items())]
 
     def _daemon_environment(self) -> dict[str, str]:
