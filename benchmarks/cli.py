@@ -12,7 +12,7 @@ from benchmarks.machine import RESULTS
 from benchmarks.soak import soak
 from benchmarks.sweep import GROUPS, sweep
 from benchmarks.tool import tool
-from benchmarks.traffic import SMALL, Sizes
+from benchmarks.traffic import SMALL, SWEEP, Sizes
 from tests.lab import Lab
 
 
@@ -36,6 +36,7 @@ def _dispatch(arguments: argparse.Namespace, bed: Bed) -> bool:
     if arguments.command == "run":
         return compare(bed, sizes, rounds, folder)
     if arguments.command == "sweep":
+        sizes = SMALL if arguments.small else SWEEP
         return sweep(bed, sizes, rounds, arguments.groups or list(GROUPS), folder)
     if arguments.command == "soak":
         return soak(bed, arguments.seconds, folder)

@@ -35,10 +35,10 @@ def soak(bed: Bed, seconds: float, folder: Path) -> bool:
     """Run the streams, print what became of everything; whether all is well."""
     bed.fresh_tunnel()
     route = bed.routes()[1]
-    _move(bed, route, WARM_UP_S)
+    move_both_ways(bed, route, WARM_UP_S)
     settle()
     before = footprint(route)
-    moved = _move(bed, route, seconds)
+    moved = move_both_ways(bed, route, seconds)
     settle()
     after = footprint(route)
     faults = find_faults(moved, before, after)
@@ -96,7 +96,7 @@ def find_faults(
     return faults
 
 
-def _move(bed: Bed, route: Route, seconds: float) -> dict[str, dict[str, float]]:
+def move_both_ways(bed: Bed, route: Route, seconds: float) -> dict[str, dict[str, float]]:
     """Down and up at once; bytes, seconds and longest pause of each direction."""
     words = ("--seconds", str(seconds))
     running: dict[str, Running] = {

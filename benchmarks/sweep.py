@@ -7,10 +7,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.bed import Bed
 from benchmarks.machine import describe, save_json
+from benchmarks.soak import move_both_ways
 from benchmarks.stats import summarize
 from benchmarks.table import align, number
 from benchmarks.traffic import Sizes, Taken, measure
@@ -19,7 +21,10 @@ from benchmarks.variant import Variant, Variants
 MTUS = (1500, 9000, 16000, 32000, 48000)
 CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 _BASE = Variant("as macnet sets it")
-_COLUMNS = ("down1", "up1", "down8", "up8", "http", "cpu_down", "cpu_up")
+_COLUMNS = (
+    *("down1", "up1", "down8", "up8", "4+4 down", "4+4 up"),
+    *("http", "connect", "cpu_down", "cpu_up"),
+)
 #: Counters of the Mac side's TCP: what got lost on the way, and what arrived in disorder.
 _LOSSES = {
     "TcpRetransSegs": "retransmitted",
@@ -51,6 +56,7 @@ def _queues(limit: int, length: int, *, mtu: int | None = None) -> Variant:
 
 _SHORT = {"tcp-queue-limit": "64", "bcast-buffers": "256", "txqueuelen": "1000"}
 _LONG = {"txqueuelen": "4096"}
+_RELAY_LONG = (_link("relay0", "txqueuelen", "4096"),)
 _WMEM = {"net.ipv4.tcp_wmem": "4096 8388608 16777216"}
 
 GROUPS: Mapping[str, tuple[Variant, ...]] = {
@@ -64,27 +70,34 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         ),
     ),
     "queues": (
-        Variant("tcp-queue-limit 64, as OpenVPN has it", server=_SHORT),
+        Variant("queue 64, as OpenVPN has it", server=_SHORT),
         Variant("tcp-queue-limit 4096 alone", server={**_SHORT, "tcp-queue-limit": "4096"}),
-        _queues(256, 1000),
         _queues(1024, 1000),
         _queues(1024, 4096),
-        _queues(2048, 4096),
         _queues(4096, 4096),
-        _queues(4096, 10000),
     ),
     "queues-mtu": tuple(_queues(4096, 4096, mtu=mtu) for mtu in MTUS),
     "upload": (
-        _BASE,
-        Variant("client's txqueuelen 4096", client=_LONG),
-        Variant("tcp_wmem of the VM 8 MiB", vm=_WMEM),
-        Variant("both", client=_LONG, vm=_WMEM),
+        _queues(4096, 4096),
+        replace(_queues(4096, 4096), name="and relay0's 4096", commands=_RELAY_LONG),
+        replace(
+            _queues(4096, 4096),
+            name="and the client's 4096",
+            commands=_RELAY_LONG,
+            client=_LONG,
+        ),
+        replace(
+            _queues(4096, 4096),
+            name="and tcp_wmem 8 MiB",
+            commands=_RELAY_LONG,
+            client=_LONG,
+            vm=_WMEM,
+        ),
     ),
     "relay": (
         _BASE,
         Variant("relay0 of MTU 16000", relay={"65520": "16000"}),
         Variant("relay0 of MTU 32000", relay={"65520": "32000"}),
-        Variant("relay0 with a queue of 4000", commands=(_link("relay0", "txqueuelen", "4000"),)),
     ),
     "nodelay": (
         _BASE,
@@ -116,8 +129,12 @@ def _group(
             with variants.applied(variant) as route:
                 before = losses(bed)
                 taken: Taken = measure(bed, route, sizes)
+                both = move_both_ways(bed, route, sizes.seconds)
                 after = losses(bed)
             each = values[variant.name]
+            for way, moved in both.items():
+                each[f"4+4 {way}"].append(moved["bytes"] * 8 / moved["seconds"] / 1e6)
+                taken.longest_pause = max(taken.longest_pause, moved["longest_pause"])
             for key, value in taken.values.items():
                 each[key].append(value)
             for key, value in after.items():

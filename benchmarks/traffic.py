@@ -23,6 +23,7 @@ class Sizes:
     seconds: float = 3.0
 
 
+SWEEP = Sizes(requests=20, connects=30, pings=10, seconds=2.0)
 SMALL = Sizes(requests=5, connects=10, pings=5, seconds=0.5)
 
 

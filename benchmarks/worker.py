@@ -102,6 +102,9 @@ def move(host: str, port: int, movers: list[Mover], seconds: float) -> dict[str,
         try:
             mover(host, port, stream, began + seconds)
             stream.add(0)
+        except TimeoutError:
+            # A stall, which the pause tells.
+            stream.add(0)
         except OSError as error:
             errors.append(str(error) or type(error).__name__)
 
