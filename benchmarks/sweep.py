@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
-from benchmarks.bed import Bed
+from benchmarks.bed import Bed, Route
 from benchmarks.machine import describe, save_json
 from benchmarks.soak import move_both_ways
 from benchmarks.stats import summarize
 from benchmarks.table import align, number
 from benchmarks.traffic import Sizes, Taken, measure
 from benchmarks.variant import Variant, Variants
+from tests.lab.process import PIPE
 
 MTUS = (1500, 9000, 16000, 32000, 48000)
 CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 _BASE = Variant("as macnet sets it")
 _COLUMNS = (
     *("down1", "up1", "down8", "up8", "4+4 down", "4+4 up"),
-    *("http", "connect", "cpu_down", "cpu_up"),
+    *("http", "http, loaded", "connect", "cpu_down", "cpu_up"),
 )
 #: Counters of the Mac side's TCP: what got lost on the way, and what arrived in disorder.
 _LOSSES = {
@@ -130,6 +133,7 @@ def _group(
                 before = losses(bed)
                 taken: Taken = measure(bed, route, sizes)
                 both = move_both_ways(bed, route, sizes.seconds)
+                loaded = _loaded_ms(bed, route, sizes)
                 after = losses(bed)
             each = values[variant.name]
             for way, moved in both.items():
@@ -139,6 +143,7 @@ def _group(
                 each[key].append(value)
             for key, value in after.items():
                 each[key].append(value - before[key])
+            each["http, loaded"].append(loaded)
             each["longest pause, s"].append(taken.longest_pause)
         print(f"round {count} of {rounds}", file=sys.stderr, flush=True)
     return values
@@ -149,6 +154,16 @@ def losses(bed: Bed) -> dict[str, float]:
     text = bed.lab.run(["nstat", "--json", "--ignore", "--zeros", "--noupdate"]).stdout
     kernel = json.loads(text)["kernel"]
     return {name: float(kernel.get(key, 0)) for key, name in _LOSSES.items()}
+
+
+def _loaded_ms(bed: Bed, route: Route, sizes: Sizes) -> float:
+    """Milliseconds of a request while a download fills the queues."""
+    seconds = ("--seconds", str(sizes.seconds))
+    load = bed.start_work(route.host, route.http_port, "--down", "1", *seconds, stdout=PIPE)
+    time.sleep(sizes.seconds / 4)
+    taken = bed.work(route.host, route.http_port, "--requests", "10")["requests"]
+    bed.finish_work(load, 120)
+    return float(median(taken)) * 1e3
 
 
 def _table(found: Mapping[str, Mapping[str, list[float]]]) -> str:
