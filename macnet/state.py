@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from netaddr import AddrFormatError, IPNetwork
@@ -23,6 +23,7 @@ class TunnelState:
 
     ``options`` are the command-line options of the last setup, as plain JSON values;
     ``remaps`` the Docker subnets that are reached under other ranges (real -> seen).
+    ``moved_from`` is the tunnel subnet before this one, which the client may still hold.
     """
 
     port: int | None = None
@@ -32,6 +33,16 @@ class TunnelState:
     context: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     remaps: Mapping[IPNetwork, IPNetwork] = field(default_factory=dict)
+    moved_from: IPNetwork | None = None
+
+    def move(self, tunnel_subnet: IPNetwork, relay_subnet: IPNetwork) -> TunnelState:
+        """The record with these subnets; a subnet that the tunnel leaves is kept in mind."""
+        moved_from = self.moved_from
+        if self.tunnel_subnet not in {None, tunnel_subnet}:
+            moved_from = self.tunnel_subnet
+        return replace(
+            self, tunnel_subnet=tunnel_subnet, relay_subnet=relay_subnet, moved_from=moved_from
+        )
 
 
 def load_state(path: Path, progress: Progress, *, repair: bool = False) -> TunnelState:
@@ -64,6 +75,7 @@ def save_state(path: Path, state: TunnelState) -> bool:
         "token": state.token,
         "context": state.context,
         "options": dict(state.options),
+        "moved_from": _text(state.moved_from),
         "remaps": {str(real): str(seen) for real, seen in state.remaps.items()},
     }
     return write_private(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
@@ -97,6 +109,7 @@ def _parse(data: bytes, path: Path) -> TunnelState:
         token=_string(record, "token"),
         context=_string(record, "context"),
         options=options,
+        moved_from=_subnet(record, "moved_from"),
         remaps=_remaps(record.get("remaps", {})),
     )
 

@@ -80,10 +80,8 @@ def apply_plan(
         )
         changes.append(step)
         state = replace(
-            state,
+            state.move(plan.tunnel_subnet, plan.relay_subnet),
             port=plan.port,
-            tunnel_subnet=plan.tunnel_subnet,
-            relay_subnet=plan.relay_subnet,
             token=state.token or secrets.token_hex(16),
             context=to.config.context,
             remaps=plan.remaps,
@@ -96,6 +94,7 @@ def apply_plan(
         before, state = state, replace(state, options=options)
         with _tried(to.paths.state, state, before):
             spec, step.changed = _start_server(plan, state, pki, helper, to)
+        state = replace(state, port=spec.port)
         changes.append(step)
     routes = plan.helper_routes
     with stage(to.progress, "setting the server's routes") as step:
@@ -135,6 +134,7 @@ def apply_plan(
                 helper.kick_clients()
         with stage(to.progress, "waiting for traffic"):
             verified = _wait_for_traffic(plan, to)
+        save_state(to.paths.state, replace(state, moved_from=None))
     return Applied(any(step.changed for step in changes), spec.port, verified)
 
 
@@ -163,8 +163,8 @@ def follow_plan(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> tuple[st
     spec = _spec(plan, state, pki, to)
     routes = plan.helper_routes
     repaired = []
-    chosen = replace(state, tunnel_subnet=plan.tunnel_subnet, relay_subnet=plan.relay_subnet)
-    save_state(to.paths.state, replace(chosen, remaps=plan.remaps))
+    moved = state.move(plan.tunnel_subnet, plan.relay_subnet)
+    save_state(to.paths.state, replace(moved, remaps=plan.remaps))
     if plan.image is not Action.KEEP:
         ensure_image(to.engine, to.config.base_image, to.progress)
     if plan.server is not Action.KEEP and helper.ensure_server(spec, pki, routes):

@@ -29,14 +29,14 @@ def select(
     relay_subnet: IPNetwork,
     remaps: Mapping[IPNetwork, IPNetwork] = MappingProxyType({}),
     *,
-    present: IPNetwork | None = None,
+    own: str | None = None,
 ) -> tuple[Selected, ...]:
     """Which networks are routed, beside what this host and the tunnel use themselves.
 
-    ``remaps`` are those of the last setup; ``present`` is the subnet of the tunnel that may be
-    up now, where ``tunnel_subnet`` is a new one.
+    ``remaps`` are those of the last setup; ``own`` is the tunnel's interface, where that does
+    not hold an address of ``tunnel_subnet`` yet.
     """
-    own = own_interface(interfaces, present or tunnel_subnet)
+    own = own or own_interface(interfaces, tunnel_subnet)
     here = bridges_here(networks, interfaces)
     reserved = (
         (tunnel_subnet, "the tunnel's own subnet"),
@@ -65,7 +65,7 @@ def pool_routes(
 
 def choose_subnets(config: Config, facts: Facts) -> tuple[IPNetwork, IPNetwork]:
     """The tunnel's subnet and the relay's link, moved away from whatever else is in use."""
-    own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
+    own = present_interface(facts)
     docker = [
         (subnet.cidr, f"Docker's network {network.name} ({subnet.cidr})")
         for network in facts.networks
@@ -104,6 +104,12 @@ def own_interface(interfaces: Iterable[Interface], tunnel: IPNetwork | None) -> 
         (i.name for i in interfaces if any(net.ip == wanted for net in i.addresses)),
         None,
     )
+
+
+def present_interface(facts: Facts) -> str | None:
+    """`own_interface`, also while the client has not followed the tunnel to a new subnet."""
+    chosen = (facts.state.tunnel_subnet, facts.state.moved_from)
+    return next((own for net in chosen if (own := own_interface(facts.interfaces, net))), None)
 
 
 def bridges_here(networks: Iterable[Network], interfaces: Iterable[Interface]) -> tuple[str, ...]:

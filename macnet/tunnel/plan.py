@@ -28,8 +28,8 @@ from macnet.tunnel.conflicts import (
     CLASSIC_ROUTE,
     choose_subnets,
     host_ranges,
-    own_interface,
     pool_routes,
+    present_interface,
     select,
 )
 from macnet.tunnel.facts import Facts
@@ -117,12 +117,12 @@ def plan_tunnel(
         tunnel_subnet,
         relay_subnet,
         facts.state.remaps,
-        present=facts.state.tunnel_subnet,
+        own=present_interface(facts),
     )
     subnets = routed_subnets(selected)
     routes = subnets
     if config.routes is RoutesChoice.POOLS:
-        own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
+        own = present_interface(facts)
         taken = host_ranges(facts.interfaces, facts.routes, own, ())
         reserved = (*taken, (tunnel_subnet, ""), (relay_subnet, ""))
         routes = pool_routes(facts.engine.pools, subnets, reserved)
@@ -244,7 +244,7 @@ def _left_out(selected: Iterable[Selected], facts: Facts) -> Iterable[str]:
     for name, subnet, why in out:
         yield f"{name} ({subnet.cidr}) is not routed: it overlaps {why}"
     if out:
-        own = own_interface(facts.interfaces, facts.state.tunnel_subnet)
+        own = present_interface(facts)
         taken = [net for net, _ in host_ranges(facts.interfaces, facts.routes, own, ())]
         taken += [s.cidr for network in facts.networks for s in network.subnets]
         free = free_range(out[0][1].cidr, taken)

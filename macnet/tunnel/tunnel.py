@@ -19,7 +19,7 @@ from macnet.paths import TunnelPaths
 from macnet.progress import Progress, stage
 from macnet.state import load_state
 from macnet.tunnel.apply import Apply, apply_plan, connect_client, follow_plan
-from macnet.tunnel.conflicts import bridges_here, own_interface, select
+from macnet.tunnel.conflicts import bridges_here, own_interface, present_interface, select
 from macnet.tunnel.facts import Facts, Surroundings, gather_facts, list_networks
 from macnet.tunnel.plan import Action, Plan, plan_tunnel
 from macnet.tunnel.results import DownResult, FollowResult, SetupResult, diff_routes
@@ -197,8 +197,7 @@ class Tunnel:
 
     def _reachable_without(self, facts: Facts, plan: Plan) -> str | None:
         """Why no tunnel is needed: containers of this engine answer without one."""
-        present = facts.state.tunnel_subnet or plan.tunnel_subnet
-        if own_interface(facts.interfaces, present) is not None:
+        if present_interface(facts) or own_interface(facts.interfaces, plan.tunnel_subnet):
             return None
         if bridges := bridges_here(facts.networks, facts.interfaces):
             return f"the engine's bridges are on this host ({', '.join(bridges)})"

@@ -10,6 +10,8 @@ from netaddr import IPNetwork
 from macnet.config import ClientChoice, CompLzo, Config, RemapWish, RoutesChoice
 from macnet.errors import PortTaken, SubnetConflict
 from macnet.models import Interface, PortOwner, Route
+from macnet.progress import Silent
+from macnet.state import load_state, save_state
 from macnet.tunnel import Action, Plan
 from tests.unit.tunnel.world import World
 
@@ -184,6 +186,19 @@ def test_our_own_tunnel_is_no_reason_to_move(world: World) -> None:
     world.tunnel().setup()
     assert plan(world).tunnel_subnet == IPNetwork("192.168.255.0/24")
     assert plan(world).subnets == world.tunnel().plan().subnets
+
+
+def test_our_own_tunnel_is_known_until_it_has_followed_to_another_subnet(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tunnel().setup()
+    held, routed, moved = world.interfaces(), plan(world).subnets, IPNetwork("10.8.0.0/24")
+    assert plan(world, tunnel_subnet=moved).subnets == routed
+    state = load_state(world.paths.state, Silent())
+    save_state(world.paths.state, state.move(moved, IPNetwork("100.64.0.0/30")))
+    monkeypatch.setattr(world, "interfaces", lambda: held)
+    assert plan(world).subnets == routed
+    assert plan(world).tunnel_subnet == moved
 
 
 @pytest.mark.parametrize(
