@@ -154,7 +154,7 @@ def down(done: DownResult, *, purged: bool) -> Shown:
     if done.images:
         shown.append(f"removed {done.images} helper image{'s' if done.images > 1 else ''}")
     if done.files:
-        shown.append(f"removed {len(done.files)} files")
+        shown.append(f"removed {len(done.files)} file{'s' if len(done.files) > 1 else ''}")
     if not shown:
         shown.append("There was nothing to remove.")
     elif not purged:

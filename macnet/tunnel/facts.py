@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from netaddr import IPNetwork
 
 from macnet import host
-from macnet.clients.base import Client, ClientStatus
+from macnet.clients.base import Client, ClientState, ClientStatus
 from macnet.engine import Engine, EngineInfo
 from macnet.errors import StateError
 from macnet.files import read_private
@@ -81,14 +81,17 @@ def gather_facts(
     *,
     engine: Engine,
     helper: Helper,
-    client: Client,
+    client: Client | None,
     paths: TunnelPaths,
     base_image: str | None,
     around: Surroundings,
     progress: Progress,
     repair: bool,
 ) -> Facts:
-    """Look at everything once. Changes nothing, but with ``repair`` sets a damaged record aside."""
+    """Look at everything once. Changes nothing, but with ``repair`` sets a damaged record aside.
+
+    Without a ``client`` none is asked: macOS may hold such a question until a person consents.
+    """
     tag = helper_image_tag(base_image)
     state = load_state(paths.state, progress, repair=repair)
     if state.tunnel_subnet is None:
@@ -106,8 +109,8 @@ def gather_facts(
         profile=None if profile is None else profile.decode(errors="replace"),
         allowed=helper.allowed_subnets(),
         pushed=helper.pushed_routes(),
-        client=client.status(),
-        client_current=client.is_current(paths.profile),
+        client=client.status() if client is not None else ClientStatus(ClientState.UNKNOWN),
+        client_current=client is None or client.is_current(paths.profile),
         interfaces=around.interfaces(),
         routes=around.routes(),
     )

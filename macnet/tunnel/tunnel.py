@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from macnet import probe
 from macnet.clients.base import Client
 from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
 from macnet.engine import Engine
@@ -14,18 +13,17 @@ from macnet.files import lock, read_private, remove_tunnel_files, write_private
 from macnet.helper import LABEL_NAME, Helper
 from macnet.helper.image import remove_images
 from macnet.helper.spec import container_name
-from macnet.networks import Selected, seen_addresses
+from macnet.networks import Selected
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress, stage
 from macnet.state import load_state
 from macnet.tunnel.apply import Apply, apply_plan, connect_client, follow_plan
-from macnet.tunnel.conflicts import bridges_here, own_interface, present_interface, select
+from macnet.tunnel.conflicts import select
+from macnet.tunnel.direct import find_direct_way
 from macnet.tunnel.facts import Facts, Surroundings, gather_facts, list_networks
 from macnet.tunnel.plan import Action, Plan, plan_tunnel
 from macnet.tunnel.results import DownResult, FollowResult, SetupResult, diff_routes
 
-#: Seconds to wait for a container that might answer without a tunnel.
-_DIRECT_PING_S = 0.5
 #: Seconds to wait for another macnet: a running `macnet watch` takes a short look now and then.
 _LOCK_WAIT_S = 5.0
 
@@ -68,12 +66,12 @@ class Tunnel:
         """The helper's containers on the engine."""
         return Helper(self.engine, self.config.name)
 
-    def facts(self, *, repair: bool = False) -> Facts:
+    def facts(self, *, repair: bool = False, ask_client: bool = True) -> Facts:
         """Look at everything once; ``repair`` sets a damaged record aside."""
         return gather_facts(
             engine=self.engine,
             helper=self.helper,
-            client=self.client,
+            client=self.client if ask_client else None,
             paths=self.paths,
             base_image=self.config.base_image,
             around=self.around,
@@ -139,7 +137,7 @@ class Tunnel:
                     f"not routed: {', '.join(str(subnet.cidr) for subnet in out)}",
                     hint="the warnings name who uses the addresses; --remap auto gives others",
                 )
-            if not force and (why := self._reachable_without(facts, plan)):
+            if not force and (why := find_direct_way(facts, plan, self.around.runner)):
                 return self._result(facts, plan, changed=False, already_reachable=why)
             return self._apply(facts, plan)
 
@@ -161,7 +159,7 @@ class Tunnel:
         gone the tunnel was taken down, and that is left alone.
         """
         with lock(self.paths.lock):
-            facts = self.facts()
+            facts = self.facts(ask_client=False)
             if facts.helper.server is None and facts.helper.relay is None:
                 return FollowResult(set_up=False, routes=diff_routes((), ()))
             if facts.pki is None or facts.state.token is None:
@@ -194,27 +192,6 @@ class Tunnel:
         for warning in plan.warnings:
             self.progress.warn(warning)
         return facts, plan
-
-    def _reachable_without(self, facts: Facts, plan: Plan) -> str | None:
-        """Why no tunnel is needed: containers of this engine answer without one."""
-        if present_interface(facts) or own_interface(facts.interfaces, plan.tunnel_subnet):
-            return None
-        if bridges := bridges_here(facts.networks, facts.interfaces):
-            return f"the engine's bridges are on this host ({', '.join(bridges)})"
-        known = [
-            address
-            for item in plan.networks
-            for endpoint in item.network.endpoints
-            for address in seen_addresses(item, endpoint)
-            if address.version == 4
-        ][:8]
-        answers = (
-            probe.ping_all(known, timeout_s=_DIRECT_PING_S, runner=self.around.runner)
-            if known
-            else ()
-        )
-        found = next((answer.address for answer in answers if answer.ok), None)
-        return f"{found} answers without a tunnel" if found is not None else None
 
     def _apply(self, facts: Facts, plan: Plan, *, renew_keys: bool = False) -> SetupResult:
         self.client.require()
@@ -299,6 +276,7 @@ class Tunnel:
             disconnected=disconnected,
             containers=containers,
             images=images,
-            files=tuple(map(str, files)),
+            # The lock is there only because this has just taken it.
+            files=tuple(str(path) for path in files if path != self.paths.lock),
             notes=notes,
         )

@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[2]
 MAX_LINES = 300
 #: Longer ones from before this rule; take a name out when its file has become shorter.
 STILL_TOO_LONG = {
-    "macnet/tunnel/tunnel.py",
     "tests/e2e/test_bad_input.py",
 }
 #: Put together here, so that this file holds none of them.
