@@ -152,7 +152,7 @@ def down(done: DownResult, *, purged: bool) -> Shown:
     if done.disconnected:
         shown.insert(0, "disconnected")
     if done.images:
-        shown.append(f"removed {done.images} helper image{'s' if done.images > 1 else ''}")
+        shown.append(f"removed {done.images} image{'s' if done.images > 1 else ''}")
     if done.files:
         shown.append(f"removed {len(done.files)} file{'s' if len(done.files) > 1 else ''}")
     if not shown:

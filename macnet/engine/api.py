@@ -205,18 +205,22 @@ class Engine:
             except ImageNotFound:
                 return None
 
-    def list_images(self, label: str) -> tuple[str, ...]:
-        """The ids of all images that carry the label."""
+    def list_images(self, label: str) -> Mapping[str, Mapping[str, str]]:
+        """The ids of all images that carry the label, each with all of its labels."""
         with self._translated():
-            return tuple(str(row["Id"]) for row in self._api.images(filters={"label": label}))
+            rows = self._api.images(filters={"label": label})
+        return {str(row["Id"]): row.get("Labels") or {} for row in rows}
 
-    def remove_image(self, identity: str) -> bool:
-        """Remove an image and its untagged parents; False if it was not there."""
+    def remove_image(self, identity: str, *, force: bool = True) -> bool:
+        """Remove an image and its untagged parents; False if it was not there.
+
+        Without ``force`` one that something else uses is an `EngineError`.
+        """
         from docker.errors import ImageNotFound  # noqa: PLC0415, TID251
 
         with self._translated():
             try:
-                self._api.remove_image(identity, force=True)
+                self._api.remove_image(identity, force=force)
             except ImageNotFound:
                 return False
         return True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 
 from macnet.engine import Engine
+from macnet.errors import EngineError
 from macnet.helper.spec import LABEL_ROLE
 from macnet.progress import Progress
 from macnet.render import render, template_names, template_text
@@ -17,6 +19,8 @@ DEFAULT_BASE_IMAGE = "debian:forky-20260918-slim"
 LEAST_PASST = "20261002"
 REPOSITORY = "macnet-helper"
 LABEL_IMAGE = "io.macnet.image"
+#: Names the base image, where the engine had to fetch it.
+LABEL_FETCHED = "io.macnet.fetched"
 
 
 def helper_files(base_image: str) -> Mapping[str, tuple[bytes, int]]:
@@ -52,13 +56,26 @@ def ensure_image(engine: Engine, base_image: str | None, progress: Progress) -> 
     tag = helper_image_tag(base_image)
     if engine.find_image(tag):
         return tag, False
-    files = helper_files(base_image or DEFAULT_BASE_IMAGE)
-    engine.build_image(tag, files, {LABEL_IMAGE: REPOSITORY}, progress.detail)
+    base = base_image or DEFAULT_BASE_IMAGE
+    labels = {LABEL_IMAGE: REPOSITORY}
+    if engine.find_image(base) is None:
+        labels[LABEL_FETCHED] = base
+    engine.build_image(tag, helper_files(base), labels, progress.detail)
     return tag, True
 
 
 def remove_images(engine: Engine) -> int:
-    """Remove every image that macnet built, unless another tunnel uses it; returns how many."""
+    """Remove every image that macnet built, and the base images that the engine fetched for that.
+
+    Nothing is removed while another tunnel is there, and no base image that others use. Returns
+    how many are gone.
+    """
     if engine.find_labelled(LABEL_ROLE):
         return 0
-    return sum(engine.remove_image(image) for image in engine.list_images(LABEL_IMAGE))
+    found = engine.list_images(LABEL_IMAGE)
+    removed = sum(engine.remove_image(image) for image in found)
+    bases = {labels[LABEL_FETCHED] for labels in found.values() if LABEL_FETCHED in labels}
+    for base in sorted(bases):
+        with suppress(EngineError):  # in use by an image or a container of the user's
+            removed += engine.remove_image(base, force=False)
+    return removed

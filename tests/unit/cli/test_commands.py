@@ -89,7 +89,7 @@ def test_results_as_json(world: World) -> None:
     assert parsed(run("disconnect", "--json"))["disconnect"] == {"changed": True}
     down = parsed(run("down", "--purge", "--json"))["down"]
     assert sorted(down["containers"]) == ["macnet-relay", "macnet-server"]
-    assert down["images"] == 1
+    assert down["images"] == 2
 
 
 def test_the_profile_goes_to_a_private_file(world: World, tmp_path: Path) -> None:

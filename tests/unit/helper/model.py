@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, cast
 
 from macnet.engine import Container, ContainerSpec, Engine, EngineInfo, ExecResult
-from macnet.errors import MacnetError
+from macnet.errors import EngineError, MacnetError
 from tests.unit.engine.recorded import recorded, recorded_text
 
 Json = Mapping[str, Any]
@@ -35,6 +35,7 @@ class ModelEngine:
 
     made: dict[str, Made] = field(default_factory=dict)
     images: dict[str, Json] = field(default_factory=dict)
+    images_in_use: set[str] = field(default_factory=set)
     own_networks: dict[str, Json] = field(default_factory=dict)
     networks_: list[Json] = field(default_factory=lambda: list(recorded("networks")))
     log: list[str] = field(default_factory=list)
@@ -147,10 +148,12 @@ class ModelEngine:
     def find_image(self, tag: str) -> str | None:
         return f"sha256:{tag}" if tag in self.images else None
 
-    def list_images(self, label: str) -> tuple[str, ...]:
-        return tuple(tag for tag, labels in self.images.items() if label in labels)
+    def list_images(self, label: str) -> Mapping[str, Mapping[str, str]]:
+        return {tag: labels for tag, labels in self.images.items() if label in labels}
 
-    def remove_image(self, tag: str) -> bool:
+    def remove_image(self, tag: str, *, force: bool = True) -> bool:
+        if tag in self.images_in_use and not force:
+            raise EngineError(f"conflict: unable to remove {tag}")
         return self.images.pop(tag, None) is not None
 
     def build_image(
@@ -165,6 +168,8 @@ class ModelEngine:
         if self.build_error is not None:
             raise self.build_error
         self.images[tag] = labels
+        base = files["Dockerfile"][0].decode().partition("FROM ")[2].split()[0]
+        self.images.setdefault(base, {})  # fetched
         self.log.append("build")
 
     def _one(self, name: str) -> Made:

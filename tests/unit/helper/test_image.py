@@ -38,5 +38,15 @@ def test_images_of_others_stay_and_so_do_ours_while_a_tunnel_is_there() -> None:
     other = engine.create_container(server_container(SPEC))
     assert remove_images(engine.as_engine()) == 0
     engine.remove_container(other)
-    assert remove_images(engine.as_engine()) == 2
+    assert remove_images(engine.as_engine()) == 4
     assert list(engine.images) == ["redis:7"]
+
+
+def test_a_base_image_goes_only_if_it_came_with_the_build_and_nobody_uses_it() -> None:
+    engine = ModelEngine(images={"mine:1": {}})
+    ensure_image(engine.as_engine(), "mine:1", Silent())
+    ensure_image(engine.as_engine(), "fetched:1", Silent())
+    ensure_image(engine.as_engine(), "shared:1", Silent())
+    engine.images_in_use.add("shared:1")
+    assert remove_images(engine.as_engine()) == 4
+    assert set(engine.images) == {"mine:1", "shared:1"}
