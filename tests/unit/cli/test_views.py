@@ -212,7 +212,7 @@ def test_down(read: Reader) -> None:
         "disconnected",
         "removed macnet-relay",
         "removed macnet-server",
-        "removed 1 helper image",
+        "removed 1 image",
         "removed 2 files",
         "remove it in the app",
     ]
