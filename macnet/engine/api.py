@@ -24,7 +24,7 @@ from macnet.engine.facts import (
     ExecResult,
     parse_container,
 )
-from macnet.engine.translate import translated
+from macnet.engine.translate import is_gone, translated
 from macnet.errors import EngineError, ImageBuildFailed
 from macnet.models import Port
 
@@ -85,14 +85,16 @@ class Engine:
             return list(self._api.containers(all=everything))
 
     def find_container(self, name: str) -> Container | None:
-        """The container of that name or id, running or not."""
-        from docker.errors import NotFound  # noqa: PLC0415, TID251
+        """The container of that name or id, running or not; None for one that is just going."""
+        from docker.errors import APIError  # noqa: PLC0415, TID251
 
         with self._translated():
             try:
                 return parse_container(self._api.inspect_container(name))
-            except NotFound:
-                return None
+            except APIError as error:
+                if is_gone(error):
+                    return None
+                raise
 
     def find_labelled(self, label: str) -> tuple[Container, ...]:
         """All containers that carry the label, sorted by name."""
@@ -148,14 +150,16 @@ class Engine:
 
     def read_file(self, identity: str, path: str) -> bytes | None:
         """The content of a file in a container; None if the file or container is missing."""
-        from docker.errors import NotFound  # noqa: PLC0415, TID251
+        from docker.errors import APIError  # noqa: PLC0415, TID251
 
         with self._translated():
             try:
                 chunks, _ = self._api.get_archive(identity, path)
                 data = b"".join(chunks)
-            except NotFound:
-                return None
+            except APIError as error:
+                if is_gone(error):
+                    return None
+                raise
         return first_file(data)
 
     def execute(self, identity: str, argv: Sequence[str]) -> ExecResult:

@@ -10,10 +10,23 @@ from macnet.errors import EngineError, EnginePermission, EngineRefused, EngineUn
 
 #: How engines say that a host port is in use (docker-proxy, Docker Desktop, VMs' forwarders).
 _PORT_WORDS = ("port is already allocated", "address already in use", "ports are not available")
+#: How an engine says that it is removing a container right now.
+_GOING_WORDS = ("RWLayer", "marked for removal")
 _REFUSAL_HINT = (
     "the helper needs host networking, the host's process list, NET_ADMIN and SYS_ADMIN; "
     "rootless engines and Docker Desktop's Enhanced Container Isolation refuse them"
 )
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether an error of the SDK says that there is no such container, or not much longer.
+
+    One that is being removed has lost its file system already; asked for it, the engine
+    answers 500 or 409.
+    """
+    from docker.errors import NotFound  # noqa: PLC0415, TID251
+
+    return isinstance(error, NotFound) or any(word in str(error) for word in _GOING_WORDS)
 
 
 @contextmanager

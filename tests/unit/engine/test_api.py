@@ -105,6 +105,25 @@ def test_what_is_missing_is_none_or_false(fake: FakeEngine, engine: Engine) -> N
     assert not engine.remove_image("absent")
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (500, "RWLayer of container 30195cda3ba4 is unexpectedly nil"),
+        (409, "container 30195cda3ba4 is marked for removal and cannot be used"),
+    ],
+)
+def test_a_container_that_is_just_removed_is_none(
+    fake: FakeEngine, engine: Engine, status: int, message: str
+) -> None:
+    fake.on("GET /containers/going/json", {"message": message}, status)
+    fake.on("GET /containers/going/archive", {"message": message}, status)
+    assert engine.find_container("going") is None
+    assert engine.read_file("going", "/x") is None
+    fake.on("GET /containers/going/json", {"message": "broken"}, status)
+    with pytest.raises(EngineError, match="broken"):
+        engine.find_container("going")
+
+
 def test_an_error_of_the_engine_is_ours(fake: FakeEngine, engine: Engine) -> None:
     fake.on("GET /networks", {"message": "broken"}, 500)
     with pytest.raises(EngineError, match="broken"):
