@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.bed import Bed
@@ -32,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: argparse.Namespace, bed: Bed) -> bool:
     sizes = SMALL if arguments.small else Sizes()
+    sizes = replace(sizes, patience_s=arguments.patience)
     folder, rounds = arguments.folder, arguments.rounds
     if arguments.command == "run":
         return compare(bed, sizes, rounds, folder)
     if arguments.command == "sweep":
-        sizes = SMALL if arguments.small else SWEEP
+        sizes = replace(SMALL if arguments.small else SWEEP, patience_s=arguments.patience)
         return sweep(bed, sizes, rounds, arguments.groups or list(GROUPS), folder)
     if arguments.command == "soak":
         return soak(bed, arguments.seconds, folder)
@@ -60,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--name", default="bench", help="name of the lab (%(default)s)")
         command.add_argument("--keep", action="store_true", help="leave the lab up")
         command.add_argument("--small", action="store_true", help="little traffic, to try it")
+        command.add_argument(
+            "--patience",
+            type=float,
+            default=0,
+            metavar="SECONDS",
+            help="wait so long for a quiet machine before each measurement (%(default)s)",
+        )
         command.add_argument("--rounds", type=int, default=7, help="rounds (%(default)s)")
         command.add_argument(
             "--folder", type=Path, default=RESULTS, help="folder of the results (%(default)s)"

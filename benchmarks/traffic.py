@@ -7,6 +7,7 @@ from statistics import median
 
 from benchmarks import procs
 from benchmarks.bed import Bed, Route
+from benchmarks.machine import wait_for_quiet
 
 #: Whose CPU time is shown apart: publishing ports is the engine's affair, and the same for all.
 APART = "forwarder"
@@ -21,6 +22,8 @@ class Sizes:
     connects: int = 150
     pings: int = 50
     seconds: float = 3.0
+    #: How long to wait, before each measurement, for the machine to be quiet.
+    patience_s: float = 0.0
 
 
 SWEEP = Sizes(requests=20, connects=30, pings=10, seconds=2.0)
@@ -41,6 +44,8 @@ class Taken:
 def measure(bed: Bed, route: Route, sizes: Sizes) -> Taken:
     """One round of one way."""
     taken = Taken()
+    if sizes.patience_s:
+        wait_for_quiet(sizes.patience_s)
     with bed.using(route):
         counts = ("--requests", str(sizes.requests), "--connects", str(sizes.connects))
         quick = bed.work(route.host, route.http_port, *counts)
