@@ -100,7 +100,9 @@ while :; do
     watch_pid=$!
     if configure; then
         say "attached to the server (process $pid) through $interface"
-        wait -n
+        # By their ids: bash may keep an ended job for ever, which a bare `wait -n` then returns
+        # each time. And only while pasta lives: an end that bash has told of it does not tell again.
+        kill -0 "$pasta_pid" 2>/dev/null && wait -n "$pasta_pid" "$watch_pid"
         say "the server or pasta ended"
     else
         say "cannot set up relay0"
