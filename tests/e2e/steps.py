@@ -32,13 +32,16 @@ s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
 s.settimeout(float(sys.argv[3]))
 try:
     s.connect((sys.argv[1], int(sys.argv[2])))
+    s.getpeername()
     print("open")
-except ConnectionRefusedError:
-    print("refused")
 except TimeoutError:
     print("timeout")
 except OSError as error:
-    print("unreachable" if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else error)
+    # Linux may call a socket connected just before it knows the ICMP error that ended it.
+    lost = error.errno == errno.ENOTCONN
+    code = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if lost else error.errno
+    unreachable = dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH), "unreachable")
+    print({errno.ECONNREFUSED: "refused", **unreachable}.get(code, error))
 """
 
 

@@ -170,8 +170,10 @@ def vm_address(up: Mac) -> Iterator[str]:
 def test_the_vm_beyond_dockers_networks_is_out_of_reach(up: Mac, vm_address: str) -> None:
     with listening(up, vm_address, 8123), routed(up, vm_address):
         assert up.lab.vm_run(["ping", "-c", "1", "-W", "1", vm_address]).returncode == 0
-        for _ in range(8):  # at once, each time
-            assert up.tcp(vm_address, 8123, wait_s=1) == "refused"
+        # At once, but for the few whose error Linux loses while it is still connecting.
+        ends = [up.tcp(vm_address, 8123, wait_s=0.5) for _ in range(15)]
+        assert set(ends) <= {"refused", "timeout"}
+        assert ends.count("refused") >= 12
         assert not up.pings(vm_address, wait_s=1)
         assert not up.udp(vm_address)
 
@@ -183,7 +185,7 @@ def test_the_vms_loopback_is_out_of_reach(up: Mac) -> None:
     gateway, own = (str(IPAddress(first + offset)) for offset in (1, 2))
     with listening(up, "127.0.0.1", 8124):
         with routed(up, gateway):
-            assert up.tcp(gateway, 8124, wait_s=1) == "refused"
+            assert up.tcp(gateway, 8124, wait_s=2) == "refused"
             assert not up.pings(gateway, wait_s=1)
         with routed(up, own):
             assert up.tcp(own, 8124, wait_s=1) != "open"
