@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from benchmarks.chart import Panel, draw
 from benchmarks.goals import GOALS, METRICS, Goal, meets, rows, verdict
+from benchmarks.soak import Footprint, find_faults
 from benchmarks.stats import Spread, percentile, ratios, slope, summarize
 from benchmarks.table import align, number, results, spread
+from benchmarks.variant import edit
 
 POSITIVE = st.floats(0.001, 1e9)
 
@@ -142,3 +144,21 @@ def test_chart_stays_inside_its_page(values: dict[str, float]) -> None:
     page = float(str(root.get("width")))
     for bar in root.iter("{http://www.w3.org/2000/svg}rect"):
         assert float(str(bar.get("x") or 0)) + float(str(bar.get("width"))) <= page
+
+
+def test_edit_replaces_adds_and_takes_out_directives() -> None:
+    config = "dev macnet0\ntun-mtu 16000\nmssfix 0\nsocket-flags TCP_NODELAY\n"
+    edited = edit(config, {"tun-mtu": "9000", "socket-flags": None, "bcast-buffers": "4096"})
+    assert edited == "tun-mtu 9000\nbcast-buffers 4096\ndev macnet0\nmssfix 0\n"
+
+
+def test_soak_finds_stalls_and_leaks_and_nothing_else() -> None:
+    before = Footprint({"relay": 20 * 2**20, "server": 10 * 2**20}, {"relay": 231, "server": 8})
+    after = Footprint({"relay": 60 * 2**20, "server": 12 * 2**20}, {"relay": 260, "server": 8})
+    moved = {"down": {"longest_pause": 0.2}, "up": {"longest_pause": 7.31}}
+    assert find_faults(moved, before, before) == ["up: a stream moved nothing for 7.3 s"]
+    assert find_faults({}, before, after) == [
+        "relay: 40 MiB more memory than before",
+        "relay: 29 more open files than before",
+    ]
+    assert find_faults({"down": {"longest_pause": 4.9}}, before, before) == []
