@@ -120,3 +120,11 @@ def listener(mac: Mac, port: int) -> Iterator[Running]:
     with running(mac, argv) as process:
         wait_until(lambda: mac.tcp("127.0.0.1", port) == "open", 10, f"a listener on {port}")
         yield process
+
+
+@contextmanager
+def nothing_changes(mac: Mac) -> Iterator[None]:
+    """Neither side may be another afterwards."""
+    before = look(mac)
+    yield
+    assert look(mac) == before
