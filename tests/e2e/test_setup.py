@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.steps import Mac
+from tests.e2e.steps import Mac, wait_until
 from tests.e2e.world import assert_traffic
 
 CONTAINERS = ("macnet-server", "macnet-relay")
@@ -31,7 +31,8 @@ def test_a_second_setup_changes_nothing(clean: Mac) -> None:
 @pytest.mark.parametrize("words", [("kill", "-s", "KILL"), ("rm", "-f")], ids=["kill", "rm"])
 def test_setup_after_a_container_was_lost(up: Mac, words: tuple[str, ...], container: str) -> None:
     up.lab.docker(*words, container)
-    assert container not in up.containers()
+    # A kill is answered before the engine has noticed the end.
+    wait_until(lambda: container not in up.containers(), 10, "the end")
     up.macnet("setup")
     assert set(up.containers()) == set(CONTAINERS)
     assert_traffic(up)
