@@ -15,7 +15,7 @@ from macnet.clients import get_client
 from macnet.config import Config, explain, load_config, plain_options
 from macnet.contexts import EngineAddress, resolve_engine
 from macnet.engine import Engine, connect_engine
-from macnet.errors import EngineError
+from macnet.errors import EngineError, MacnetError, UnknownContext
 from macnet.paths import Paths
 from macnet.runner import SystemRunner
 from macnet.state import load_state
@@ -39,14 +39,20 @@ class Session:
         """Where the engine is. Raises `macnet.errors.MacnetError`."""
         return engine_address(self.config)
 
-    def status(self) -> Status:
-        """The state of everything, also while the engine is away."""
-        engine, error, url, source = None, None, "", ""
+    def status(self, *, one_of_many: bool = False) -> Status:
+        """The state of everything, also while the engine is away.
+
+        Among many tunnels that of a context which is gone is told like one without an engine.
+        """
+        engine, url, source = None, "", ""
+        error: MacnetError | None = None
         try:
             address = self.address()
             url, source = address.url, address.source
             engine = self.tunnel.engine
-        except EngineError as caught:
+        except (EngineError, UnknownContext) as caught:
+            if isinstance(caught, UnknownContext) and not one_of_many:
+                raise
             error = caught
         tunnel = self.tunnel
         return report_status(

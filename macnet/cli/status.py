@@ -24,7 +24,7 @@ def status(
 
     if everything:
         sessions = open_sessions(context)
-        found = [session.status() for session in sessions]
+        found = [session.status(one_of_many=True) for session in sessions]
         shown = [line for now in found for line in (*views.status(now, verbose=verbose), "")]
         sessions[0].output.result("status_all", found, shown[:-1])
     else:

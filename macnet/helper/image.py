@@ -73,9 +73,25 @@ def remove_images(engine: Engine) -> int:
     if engine.find_labelled(LABEL_ROLE):
         return 0
     found = engine.list_images(LABEL_IMAGE)
-    removed = sum(engine.remove_image(image) for image in found)
+    removed = _remove_all(engine, list(found))
     bases = {labels[LABEL_FETCHED] for labels in found.values() if LABEL_FETCHED in labels}
     for base in sorted(bases):
         with suppress(EngineError):  # in use by an image or a container of the user's
             removed += engine.remove_image(base, force=False)
+    return removed
+
+
+def _remove_all(engine: Engine, images: list[str]) -> int:
+    """Remove images that may be made of each other: one that still has a child waits for it."""
+    removed = 0
+    while images:
+        waiting = []
+        for image in images:
+            try:
+                removed += engine.remove_image(image)
+            except EngineError as error:
+                waiting.append(image)
+                if len(waiting) == len(images):
+                    raise error from error.__cause__
+        images = waiting
     return removed

@@ -10,7 +10,7 @@ from netaddr import IPNetwork
 from macnet.clients.base import Client, ClientState, ClientStatus
 from macnet.config import Config
 from macnet.engine import Container, Engine
-from macnet.errors import EngineError, MacnetError
+from macnet.errors import MacnetError
 from macnet.files import read_private
 from macnet.helper import Helper, HelperStatus
 from macnet.helper.spec import RELAY, SERVER, SERVER_PORT, container_name
@@ -28,7 +28,7 @@ from macnet.tunnel.results import ClientReport, EngineReport, HelperReport, Sett
 def report_status(
     *,
     engine: Engine | None,
-    engine_error: EngineError | None,
+    engine_error: MacnetError | None,
     engine_url: str,
     engine_source: str,
     config: Config,

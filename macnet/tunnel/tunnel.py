@@ -130,6 +130,7 @@ class Tunnel:
         Without ``force`` nothing is created where containers answer already. With ``strict``
         a subnet that collides with this host is a `SubnetConflict`, and nothing is changed.
         """
+        self._find_engine()
         with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
             facts, plan = self._look()
             if strict and (out := [s for item in plan.networks for s, _ in item.left_out]):
@@ -146,6 +147,7 @@ class Tunnel:
 
         ``keys`` makes new certificates and keys as well. Raises `NotSetUp` without a tunnel.
         """
+        self._find_engine()
         with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
             facts, plan = self._look(renew_keys=keys)
             if facts.helper.server is None and facts.profile is None:
@@ -182,6 +184,10 @@ class Tunnel:
             networks=plan.networks,
             warnings=plan.warnings,
         )
+
+    def _find_engine(self) -> None:
+        """Connect before the lock is taken: without an engine no folder is made for a tunnel."""
+        self._engine = self.engine
 
     def _look(self, *, renew_keys: bool = False) -> tuple[Facts, Plan]:
         # First: such a client's routes would count as somebody else's.
@@ -266,12 +272,15 @@ class Tunnel:
             if purge:
                 self.client.remove(self.progress)
             notes = self.client.leftover(purge=purge)
-            with stage(self.progress, "removing the helper") as step:
-                containers = self.helper.remove()
-                networks = self.engine.remove_networks(f"{LABEL_NAME}={self.config.name}")
-                images = remove_images(self.engine) if purge else 0
-                step.changed = bool(containers or networks or images)
-            files = remove_tunnel_files(self.paths.root) if purge else ()
+            try:
+                with stage(self.progress, "removing the helper") as step:
+                    containers = self.helper.remove()
+                    networks = self.engine.remove_networks(f"{LABEL_NAME}={self.config.name}")
+                    images = remove_images(self.engine) if purge else 0
+                    step.changed = bool(containers or networks or images)
+            finally:
+                # Also without the engine: to remove the helper later takes no file of ours.
+                files = remove_tunnel_files(self.paths.root) if purge else ()
         return DownResult(
             disconnected=disconnected,
             containers=containers,

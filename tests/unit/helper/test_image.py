@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+import pytest
+
+from macnet.errors import EngineError
 from macnet.helper import ensure_image, helper_image_tag
 from macnet.helper.image import DEFAULT_BASE_IMAGE, helper_files, remove_images
 from macnet.helper.spec import server_container
@@ -40,6 +45,27 @@ def test_images_of_others_stay_and_so_do_ours_while_a_tunnel_is_there() -> None:
     engine.remove_container(other)
     assert remove_images(engine.as_engine()) == 4
     assert list(engine.images) == ["redis:7"]
+
+
+@dataclass
+class Layered(ModelEngine):
+    """Refuses to remove an image while one that was made of it is there."""
+
+    children: dict[str, str] = field(default_factory=dict)
+
+    def remove_image(self, tag: str, *, force: bool = True) -> bool:
+        if self.children.get(tag) in self.images:
+            raise EngineError(f"conflict: {tag} has dependent child images")
+        return super().remove_image(tag, force=force)
+
+
+def test_images_are_removed_in_whatever_order_they_depend_on_each_other() -> None:
+    ours = {"io.macnet.image": "macnet-helper"}
+    engine = Layered(images={"a": ours, "b": ours, "c": ours}, children={"a": "b", "b": "c"})
+    assert remove_images(engine.as_engine()) == 3
+    stuck = Layered(images={"a": ours, "user's": {}}, children={"a": "user's"})
+    with pytest.raises(EngineError, match="dependent child"):
+        remove_images(stuck.as_engine())
 
 
 def test_a_base_image_goes_only_if_it_came_with_the_build_and_nobody_uses_it() -> None:
