@@ -135,7 +135,8 @@ def status(now: Status, *, verbose: bool) -> Shown:
         days = (now.certificates_expire - datetime.now(UTC)).days
         table.add_row("certificates", f"{now.certificates_expire:%Y-%m-%d} ({days} days)")
     for net in now.subnets:
-        table.add_row("route", f"{net}{_missing(net, now)}")
+        real = next((f" for {one.subnet}" for one in now.remaps if one.seen == net), "")
+        table.add_row("route", f"{net}{real}{_missing(net, now)}")
     if verbose:
         for setting in now.settings:
             table.add_row(setting.name, f"{setting.value or '-'} ({setting.source})")

@@ -114,6 +114,14 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class RemapReport:
+    """A Docker subnet, and the one under which this machine reaches it."""
+
+    subnet: IPNetwork
+    seen: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The tunnel as it is now. It is ``up`` when traffic can pass to every routed subnet."""
 
@@ -126,6 +134,7 @@ class Status:
     tunnel_subnet: IPNetwork | None
     profile: str | None
     subnets: tuple[IPNetwork, ...]
+    remaps: tuple[RemapReport, ...]
     missing_routes: tuple[IPNetwork, ...]
     certificates_expire: datetime | None
     warnings: tuple[str, ...]

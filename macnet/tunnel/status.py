@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from netaddr import IPNetwork
 
 from macnet.clients.base import Client, ClientState, ClientStatus
-from macnet.config import Config
+from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
 from macnet.engine import Container, Engine
 from macnet.errors import MacnetError
 from macnet.files import read_private
@@ -20,9 +20,17 @@ from macnet.pki import EXPIRY_WARNING, Pki, days_left
 from macnet.profile import parse_profile_routes
 from macnet.progress import Progress
 from macnet.routes import compare_routes
-from macnet.state import load_state
-from macnet.tunnel.facts import Surroundings, load_pki_or_none
-from macnet.tunnel.results import ClientReport, EngineReport, HelperReport, Setting, Status
+from macnet.state import TunnelState, load_state
+from macnet.tunnel.conflicts import select
+from macnet.tunnel.facts import Surroundings, list_networks, load_pki_or_none
+from macnet.tunnel.results import (
+    ClientReport,
+    EngineReport,
+    HelperReport,
+    RemapReport,
+    Setting,
+    Status,
+)
 
 
 def report_status(
@@ -77,11 +85,36 @@ def report_status(
         tunnel_subnet=state.tunnel_subnet,
         profile=str(paths.profile) if profile is not None else None,
         subnets=subnets,
+        remaps=tuple(RemapReport(real, seen) for real, seen in state.remaps.items()),
         missing_routes=missing,
         certificates_expire=pki.expires if pki is not None else None,
-        warnings=tuple(_warnings(pki)),
+        warnings=(*_warnings(pki), *_left_out(engine, config, state, around)),
         settings=tuple(settings),
     )
+
+
+def _left_out(
+    engine: Engine | None, config: Config, state: TunnelState, around: Surroundings
+) -> Iterable[str]:
+    """The subnets that collide with this host; none where that cannot be told now."""
+    if engine is None:
+        return
+    try:
+        selected = select(
+            config,
+            list_networks(engine),
+            around.interfaces(),
+            around.routes(),
+            state.tunnel_subnet or config.tunnel_subnet or DEFAULT_TUNNEL_SUBNET,
+            state.relay_subnet or DEFAULT_RELAY_SUBNET,
+            state.remaps,
+        )
+    except MacnetError as error:
+        yield f"the networks cannot be judged: {error}"
+        return
+    for item in selected:
+        for subnet, why in item.left_out:
+            yield f"{item.network.name} ({subnet.cidr}) is not routed: it overlaps {why}"
 
 
 def _helper_reports(name: str, helper: HelperStatus | None) -> tuple[HelperReport, ...]:

@@ -21,6 +21,7 @@ from macnet.tunnel import (
     DownResult,
     EngineReport,
     HelperReport,
+    RemapReport,
     RouteChanges,
     Setting,
     SetupResult,
@@ -153,6 +154,7 @@ STATUS = Status(
     tunnel_subnet=IPNetwork("192.168.255.0/24"),
     profile="/home/me/macnet.ovpn",
     subnets=(APP, SIX),
+    remaps=(RemapReport(IPNetwork("10.9.0.0/24"), APP),),
     missing_routes=(SIX,),
     certificates_expire=datetime.now(UTC) + timedelta(days=40, hours=12),
     warnings=("careful",),
@@ -175,7 +177,8 @@ def test_status(read: Reader) -> None:
         "addresses 192.168.255.0/24",
     ]
     assert "(40 days)" in words[10]
-    assert words[11:] == [f"route {APP}", f"route {SIX} not set", "warning: careful"]
+    routes = [f"route {APP} for 10.9.0.0/24", f"route {SIX} not set"]
+    assert words[11:] == [*routes, "warning: careful"]
 
 
 def test_verbose_status_tells_where_settings_come_from(read: Reader) -> None:

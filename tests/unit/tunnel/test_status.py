@@ -12,9 +12,10 @@ from netaddr import IPAddress, IPNetwork
 from macnet.clients.base import ClientState, ClientStatus
 from macnet.config import Config
 from macnet.errors import EngineError, EngineUnreachable, MacnetError
-from macnet.models import Route
+from macnet.models import Interface, Route
 from macnet.pki import create_pki, load_pki, save_pki
-from macnet.tunnel import Setting, Status, report_status
+from macnet.state import load_state, save_state
+from macnet.tunnel import RemapReport, Setting, Status, report_status
 from tests.unit.tunnel.world import ModelClient, World
 
 YEAR = timedelta(days=365)
@@ -134,6 +135,19 @@ def test_a_table_that_cannot_be_read_is_no_proof(
     now = look(up)
     assert not now.up
     assert now.missing_routes == now.subnets
+
+
+def test_a_subnet_that_collides_is_told_with_its_owner(up: World) -> None:
+    up.extra_interfaces.append(Interface("en0", (IPNetwork("172.82.0.9/24"),)))
+    told = f"({APP}) is not routed: it overlaps the network of en0"
+    assert any(told in warning for warning in look(up).warnings)
+
+
+def test_a_remap_is_told_with_both_subnets(up: World) -> None:
+    state = load_state(up.paths.state, up.diary)
+    seen = IPNetwork("10.192.0.0/24")
+    save_state(up.paths.state, replace(state, remaps={APP: seen}))
+    assert look(up).remaps == (RemapReport(APP, seen),)
 
 
 def test_a_pushed_route_counts_too(up: World) -> None:
