@@ -18,7 +18,7 @@ CLIENTS := host forky
 MAIN_TESTS := $(addprefix tests/e2e/test_,reach.py setup.py regenerate.py heal.py down.py)
 
 .PHONY: help run run-Darwin run-Linux down down-Darwin down-Linux \
-	test test-unit test-e2e test-matrix test-mac lint format docs lab test-lab clean
+	test test-unit test-e2e test-matrix test-mac bench bench-sweep soak lint format docs lab test-lab clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,16 @@ test-matrix: lab ## the main end-to-end tests on every engine and client version
 
 test-mac: $(READY) ## on a Mac: what no other machine can verify, with a report
 	$(PYTHON) -m tests.mac
+
+bench: lab ## measure against the classic recipe, on a quiet machine
+	$(PYTHON) -m benchmarks run
+	$(PYTHON) -m benchmarks tool
+
+bench-sweep: lab ## try what the defaults could be
+	$(PYTHON) -m benchmarks sweep
+
+soak: lab ## eight streams for ten minutes: nothing stalls, nothing leaks
+	$(PYTHON) -m benchmarks soak
 
 lint: $(READY) ## style, types, layers
 	$(VENV)/bin/ruff check .
