@@ -1,7 +1,8 @@
+"""Routes: Linux, `route get`, which one wins, and what is missing."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,28 +18,11 @@ from macnet.routes import (
     is_full_tunnel,
     list_routes,
     parse_ip_route_json,
-    parse_netstat,
     parse_route_get,
     without_full_tunnel,
 )
 from macnet.runner import DEFAULT_TIMEOUT_S, CommandFailed, Completed
-
-DATA = Path(__file__).parents[1] / "data"
-HEADER = "Destination        Gateway            Flags        Netif Expire\n"
-
-
-def macos(name: str) -> tuple[Route, ...]:
-    return parse_netstat((DATA / "macos" / name).read_text())
-
-
-def linux(name: str) -> tuple[Route, ...]:
-    return parse_ip_route_json((DATA / "linux" / name).read_text())
-
-
-def route(
-    destination: str, interface: str, gateway: str | None = None, *, scoped: bool = False
-) -> Route:
-    return Route(IPNetwork(destination), interface, IPAddress(gateway) if gateway else None, scoped)
+from tests.unit.route_samples import DATA, linux, macos, networks, route
 
 
 def test_linux() -> None:
@@ -242,13 +226,6 @@ def test_compare_keeps_families_apart() -> None:
         foreign=((wanted[1], route("fd00:17::/64", "docker0")),),
         missing=(wanted[2],),
     )
-
-
-networks = st.builds(
-    lambda address, prefix: IPNetwork(f"{IPAddress(address, version=4)}/{prefix}").cidr,
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 32),
-)
 
 
 @given(st.lists(networks, unique=True), st.lists(networks))

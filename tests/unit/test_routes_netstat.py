@@ -1,6 +1,6 @@
-from __future__ import annotations
+"""macOS's netstat: both layouts, abbreviations, scoped rows, and garbage."""
 
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 from hypothesis import given
@@ -10,26 +10,9 @@ from netaddr import IPAddress, IPNetwork
 from macnet.models import Route
 from macnet.routes import (
     UnreadableRoutes,
-    parse_ip_route_json,
     parse_netstat,
 )
-
-DATA = Path(__file__).parents[1] / "data"
-HEADER = "Destination        Gateway            Flags        Netif Expire\n"
-
-
-def macos(name: str) -> tuple[Route, ...]:
-    return parse_netstat((DATA / "macos" / name).read_text())
-
-
-def linux(name: str) -> tuple[Route, ...]:
-    return parse_ip_route_json((DATA / "linux" / name).read_text())
-
-
-def route(
-    destination: str, interface: str, gateway: str | None = None, *, scoped: bool = False
-) -> Route:
-    return Route(IPNetwork(destination), interface, IPAddress(gateway) if gateway else None, scoped)
+from tests.unit.route_samples import DATA, HEADER, macos, networks, route
 
 
 def test_newer_netstat() -> None:
@@ -118,13 +101,6 @@ def abbreviate(net: IPNetwork) -> str:
         octets.pop()
     shown = ".".join(octets)
     return shown if net.prefixlen == 8 * len(octets) else f"{shown}/{net.prefixlen}"
-
-
-networks = st.builds(
-    lambda address, prefix: IPNetwork(f"{IPAddress(address, version=4)}/{prefix}").cidr,
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 32),
-)
 
 
 @given(networks)
