@@ -111,7 +111,7 @@ class Management:
         return parse_state(lines[-1] if lines else "")
 
     def signal(self, name: str) -> None:
-        """Send ``SIGTERM`` (end) or ``SIGHUP`` (read the configuration again)."""
+        """Send a signal; ``SIGTERM`` ends the process."""
         self.ask(f"signal {name}")
 
     def _connect(self) -> socket.socket:

@@ -27,7 +27,7 @@ from macnet.profile import Profile, render_profile
 from macnet.progress import Progress, stage
 from macnet.state import TunnelState, save_state
 from macnet.tunnel.facts import Surroundings
-from macnet.tunnel.plan import OWN_NETWORK, Action, Plan
+from macnet.tunnel.plan import OWN_NETWORK, Action, Plan, next_free_port
 
 #: Seconds for the client to connect, and then for the first answer through the tunnel.
 CONNECT_TIMEOUT_S = 30.0
@@ -206,9 +206,9 @@ def _start_server(
         try:
             return spec, helper.ensure_server(spec, pki, routes)
         except PortTaken:
-            if to.config.port is not None or attempt == PORT_TRIES:
+            port = next_free_port(spec.port, to.around.port_owner)
+            if to.config.port is not None or attempt == PORT_TRIES or port is None:
                 raise
-        port = next(p for p in range(spec.port + 1, 65536) if to.around.port_owner(p) is None)
         to.progress.warn(f"the engine cannot publish port {spec.port}; the tunnel uses {port}")
         spec = replace(spec, port=port)
         save_state(to.paths.state, replace(state, port=port))

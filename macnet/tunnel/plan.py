@@ -214,13 +214,19 @@ def _choose_port(config: Config, facts: Facts, port_owner: PortLookup) -> tuple[
             f"port {wanted} on 127.0.0.1 is in use by {who}",
             hint="choose another with --port; with --port 0 macnet takes a free one",
         )
-    free = next((p for p in range(wanted + 1, wanted + 100) if port_owner(p) is None), None)
+    free = next_free_port(wanted, port_owner)
     if free is None:
         raise PortTaken(
             f"ports {wanted} to {wanted + 99} on 127.0.0.1 are all in use",
             hint="choose one with --port",
         )
     return free, f"port {wanted} is in use by {who}; the tunnel uses {free}"
+
+
+def next_free_port(port: int, port_owner: PortLookup) -> int | None:
+    """The first of the 99 ports after ``port`` that nobody holds, None without one."""
+    following = range(port + 1, min(port + 100, 65536))
+    return next((p for p in following if port_owner(p) is None), None)
 
 
 def describe_owner(owner: PortOwner) -> str:
