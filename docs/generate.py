@@ -26,7 +26,7 @@ from generate_json import json_text  # noqa: E402
 import macnet  # noqa: E402
 from macnet.checks import all_checks  # noqa: E402
 from macnet.cli import options  # noqa: E402
-from macnet.cli.app import INTERRUPTED, app  # noqa: E402
+from macnet.cli.app import COMMANDS, INTERRUPTED  # noqa: E402
 from macnet.config import Config  # noqa: E402
 from macnet.errors import MacnetError  # noqa: E402
 from tests.e2e.faults import table as faults_table  # noqa: E402
@@ -84,19 +84,16 @@ def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 # Commands
 
 
-def commands(
-    of: typer.Typer = app, prefix: str = "macnet"
-) -> Iterator[tuple[str, Callable[..., object]]]:
+def commands() -> Iterator[tuple[str, Callable[..., object]]]:
     """Every command with its function, in the order of the help."""
-    for command in of.registered_commands:
-        function = command.callback
-        assert function is not None  # noqa: S101
-        name = command.name or function.__name__.replace("_", "-")
-        yield f"{prefix} {name}", function
-    for group in of.registered_groups:
-        inner = group.typer_instance
-        assert inner is not None  # noqa: S101
-        yield from commands(inner, f"{prefix} {inner.info.name}")
+    for name, one in COMMANDS.items():
+        if not isinstance(one, typer.Typer):
+            yield f"macnet {name}", one
+            continue
+        for inner in one.registered_commands:
+            function = inner.callback
+            assert function is not None  # noqa: S101
+            yield f"macnet {name} {inner.name or function.__name__}", function
 
 
 def cli_text() -> str:

@@ -7,7 +7,6 @@ is wrong is a `BadValue` that names the source, the value and the allowed form.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -156,13 +155,17 @@ def _absent(value: object) -> bool:
 
 def _file(path: Path) -> dict[str, object]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise BadValue(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadValue(f"{path} is not UTF-8 text", hint="Save it as UTF-8.") from error
+    import tomllib  # noqa: PLC0415 - most users have no such file
+
+    try:
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadValue(
             f"{path} is not valid TOML: {error}",

@@ -32,6 +32,8 @@ CLOCK_SKEW = timedelta(days=1)
 
 _FILE = "pki.json"
 _PEMS = ("ca_cert", "server_cert", "server_key", "client_cert", "client_key", "tls_crypt")
+#: When the first of the certificates ends, for readers that need nothing else of them.
+_EXPIRES = "expires"
 # "--genkey" and "--secret" in the OpenVPN manual: 2048 bits, in hex, between these lines.
 _STATIC_KEY = re.compile(
     r"-----BEGIN OpenVPN Static key V1-----\n"
@@ -227,6 +229,7 @@ def save_pki(directory: Path, pki: Pki) -> None:
     """Write ``pki`` into ``directory``, in one step: it is a single file."""
     ensure_private_dir(directory)
     record = {name: getattr(pki, name) for name in _PEMS}
+    record[_EXPIRES] = pki.expires.isoformat()
     write_private(directory / _FILE, (json.dumps(record, indent=2) + "\n").encode())
 
 
@@ -238,17 +241,36 @@ def load_pki(directory: Path) -> Pki | None:
         return None
     try:
         record = json.loads(data.decode())
-        if not isinstance(record, dict) or set(record) != set(_PEMS):
+        if not isinstance(record, dict) or set(record) - {_EXPIRES} != set(_PEMS):
             raise ValueError("it is not complete")
         if not all(isinstance(value, str) for value in record.values()):
             raise ValueError("it holds something else than text")
-        return _assemble(record)
+        return _assemble({name: record[name] for name in _PEMS})
     except (ValueError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedPki(
             f"the certificates in {path} are damaged: {reason}",
             hint="`macnet setup` sets them aside and makes new ones.",
         ) from error
+
+
+def read_expiry(directory: Path) -> datetime | None:
+    """When the stored certificates end, in UTC; None where there are none or no usable ones.
+
+    Does not look into the certificates where `save_pki` has noted it: that would take 60 ms.
+    """
+    data = read_private(directory / _FILE)
+    if data is None:
+        return None
+    try:
+        return datetime.fromisoformat(json.loads(data.decode())[_EXPIRES]).astimezone(UTC)
+    except (ValueError, TypeError, LookupError, RecursionError):
+        pass
+    try:
+        pki = load_pki(directory)
+    except DamagedPki:
+        return None
+    return pki.expires if pki is not None else None
 
 
 def ensure_pki(
@@ -272,6 +294,6 @@ def ensure_pki(
     return pki, True
 
 
-def days_left(pki: Pki, now: datetime) -> int:
-    """Return the whole days until ``pki`` expires; negative when it has."""
-    return (pki.expires - now) // timedelta(days=1)
+def days_left(expires: datetime, now: datetime) -> int:
+    """Return the whole days until certificates expire; negative when they have."""
+    return (expires - now) // timedelta(days=1)

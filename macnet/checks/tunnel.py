@@ -32,7 +32,7 @@ def _certificates(context: Context) -> Finding:
     pki = context.pki
     if pki is None:
         return fail(f"there are none in {context.tunnel.paths.pki}", "`macnet setup`")
-    days = days_left(pki, context.now())
+    days = days_left(pki.expires, context.now())
     end = f"{pki.expires:%Y-%m-%d}"
     fix = "`macnet regenerate --keys`"
     if context.now() >= pki.expires:

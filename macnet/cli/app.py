@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import UserDict
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -32,11 +34,64 @@ from macnet.errors import ChecksFailed, MacnetError
 INTERRUPTED = 130
 
 
+#: Every command, in the order of the help: its function, or the app of its subcommands.
+COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
+    "setup": setup.setup,
+    "regenerate": regenerate.regenerate,
+    "check": check.check,
+    "status": status.status,
+    "networks": networks.networks,
+    "map": map.draw_map,
+    "connect": connect.connect,
+    "disconnect": disconnect.disconnect,
+    "profile": profile.profile,
+    "watch": watch.watch,
+    "agent": agent.app,
+    "logs": logs.logs,
+    "report": report.report,
+    "down": down.down,
+}
+_SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,  # plain help: it loads twice as fast
+    "pretty_exceptions_enable": False,  # they show local variables, which may be keys
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class OnDemand(UserDict[str, Any]):
+    """Commands by name, each put together when it is asked for: all of them would take 9 ms."""
+
+    def __getitem__(self, name: str) -> Any:
+        """The command of that name."""
+        found = self.data[name]
+        if isinstance(found, typer.Typer):
+            found = self.data[name] = typer.main.get_group(found)
+        elif found is COMMANDS[name]:
+            alone = typer.Typer(add_completion=False, **_SETTINGS)
+            alone.command(name)(found)
+            found = self.data[name] = typer.main.get_command(alone)
+        return found
+
+
 class Boundary(TyperGroup):
     """Runs a command and turns `MacnetError` and Ctrl-C into a message and an exit code.
 
     Anything else is a bug and keeps its traceback.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        """The group of all commands."""
+        super().__init__(**settings)
+        self.commands = OnDemand(COMMANDS)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands with what each is for."""
+        with formatter.section("Commands"):
+            formatter.write_dl(_purposes())
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command inside the boundary."""
@@ -53,15 +108,19 @@ class Boundary(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+def _purposes() -> Iterator[tuple[str, str]]:
+    for name, one in COMMANDS.items():
+        text = one.info.help if isinstance(one, typer.Typer) else one.__doc__
+        yield name, str(text).partition("\n")[0].rstrip(".")
+
+
 app = typer.Typer(
     name="macnet",
     cls=Boundary,
     help="Reach Docker containers by their IP from this machine.",
     epilog="`macnet setup` makes the tunnel, `macnet check` finds what is wrong.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: it loads twice as fast
-    pretty_exceptions_enable=False,  # they show local variables, which may be keys
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **_SETTINGS,
 )
 
 
@@ -79,23 +138,3 @@ def root(
     ] = False,
 ) -> None:
     """Reach Docker containers by their IP from this machine."""
-
-
-for command in (
-    setup.setup,
-    regenerate.regenerate,
-    check.check,
-    status.status,
-    networks.networks,
-    connect.connect,
-    disconnect.disconnect,
-    profile.profile,
-    watch.watch,
-    logs.logs,
-    report.report,
-    down.down,
-):
-    app.command()(command)
-app.command("map")(map.draw_map)
-
-app.add_typer(agent.app)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netaddr import IPNetwork
 
 from macnet.clients.base import Client, ClientState, ClientStatus
-from macnet.clients.manual import ManualClient
-from macnet.clients.openvpn import OpenVpnClient
-from macnet.clients.tunnelblick import TunnelblickClient
-from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
 from macnet.errors import BadValue
 from macnet.paths import TunnelPaths
 from macnet.progress import Silent
 from macnet.runner import CommandRunner
 from macnet.state import load_state
+
+if TYPE_CHECKING:
+    from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
 
 __all__ = ["CHOICES", "Client", "ClientState", "ClientStatus", "get_client"]
 
@@ -39,27 +38,38 @@ def get_client(
     The client need not be installed: its ``require`` tells. Raises `BadValue` on another
     choice. ``places`` says where Tunnelblick is, if not where it always is.
     """
-    places = places or TunnelblickPlaces.of(Path.home())
+    name, why = (choice, "chosen") if choice != "auto" else _pick(system, places)
+    # Each is imported for itself: a command works with one of them.
+    match name:
+        case "tunnelblick":
+            from macnet.clients.tunnelblick import TunnelblickClient  # noqa: PLC0415
 
-    def tunnel_subnet() -> IPNetwork | None:
-        # A damaged record was reported when the command began.
-        return load_state(paths.state, Silent()).tunnel_subnet
+            def tunnel_subnet() -> IPNetwork | None:
+                # A damaged record was reported when the command began.
+                return load_state(paths.state, Silent()).tunnel_subnet
 
-    factories: dict[str, Callable[[], Client]] = {
-        "tunnelblick": lambda: TunnelblickClient(
-            paths, runner, places=places, tunnel_subnet=tunnel_subnet
-        ),
-        "openvpn": lambda: OpenVpnClient(paths, runner, root=root, user=user),
-        "none": lambda: ManualClient(paths),
-    }
-    name, why = _pick(system, places) if choice == "auto" else (choice, "chosen")
-    if name not in factories:
-        raise BadValue(f"no client `{choice}`", hint=f"one of: {', '.join(CHOICES)}")
-    return factories[name](), why
+            return TunnelblickClient(
+                paths, runner, places=places or _places(), tunnel_subnet=tunnel_subnet
+            ), why
+        case "openvpn":
+            from macnet.clients.openvpn import OpenVpnClient  # noqa: PLC0415
+
+            return OpenVpnClient(paths, runner, root=root, user=user), why
+        case "none":
+            from macnet.clients.manual import ManualClient  # noqa: PLC0415
+
+            return ManualClient(paths), why
+    raise BadValue(f"no client `{choice}`", hint=f"one of: {', '.join(CHOICES)}")
 
 
-def _pick(system: str, places: TunnelblickPlaces) -> tuple[str, str]:
+def _pick(system: str, places: TunnelblickPlaces | None) -> tuple[str, str]:
     """The best client that this machine has."""
-    if system == "macos" and places.app.exists():
+    if system == "macos" and (places or _places()).app.exists():
         return "tunnelblick", "Tunnelblick is installed"
     return "openvpn", "the default"
+
+
+def _places() -> TunnelblickPlaces:
+    from macnet.clients.tunnelblick_bundle import TunnelblickPlaces  # noqa: PLC0415
+
+    return TunnelblickPlaces.of(Path.home())

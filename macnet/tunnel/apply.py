@@ -12,7 +12,6 @@ from pathlib import Path
 
 from netaddr import IPAddress
 
-from macnet import probe
 from macnet.clients.base import Client, ClientState
 from macnet.config import ClientChoice, Config
 from macnet.engine import Engine
@@ -231,6 +230,8 @@ def _wait_for_traffic(plan: Plan, to: Apply) -> str | None:
     All, since after a change the old routes answer before the new ones are there. Raises
     `TunnelTimeout` if not one answers, and warns of those that stay silent.
     """
+    from macnet import probe  # noqa: PLC0415 - asyncio, which few commands need
+
     silent = _landmarks(plan)
     verified: IPAddress | None = None
     deadline = time.monotonic() + TRAFFIC_TIMEOUT_S

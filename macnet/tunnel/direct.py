@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from macnet import probe
 from macnet.networks import seen_addresses
 from macnet.runner import CommandRunner
 from macnet.tunnel.conflicts import bridges_here, own_interface, present_interface
@@ -26,6 +25,10 @@ def find_direct_way(facts: Facts, plan: Plan, runner: CommandRunner) -> str | No
         for address in seen_addresses(item, endpoint)
         if address.version == 4
     ][:8]
-    answers = probe.ping_all(known, timeout_s=_DIRECT_PING_S, runner=runner) if known else ()
+    if not known:
+        return None
+    from macnet import probe  # noqa: PLC0415 - asyncio, which few commands need
+
+    answers = probe.ping_all(known, timeout_s=_DIRECT_PING_S, runner=runner)
     found = next((answer.address for answer in answers if answer.ok), None)
     return f"{found} answers without a tunnel" if found is not None else None

@@ -16,13 +16,13 @@ from macnet.helper import Helper, HelperStatus
 from macnet.helper.spec import RELAY, SERVER, SERVER_PORT, container_name
 from macnet.networks import merge_subnets
 from macnet.paths import TunnelPaths
-from macnet.pki import EXPIRY_WARNING, Pki, days_left
+from macnet.pki import EXPIRY_WARNING, days_left, read_expiry
 from macnet.profile import parse_profile_routes
 from macnet.progress import Progress
 from macnet.routes import compare_routes
 from macnet.state import TunnelState, load_state
 from macnet.tunnel.conflicts import select
-from macnet.tunnel.facts import Surroundings, list_networks, load_pki_or_none
+from macnet.tunnel.facts import Surroundings, list_networks
 from macnet.tunnel.results import (
     ClientReport,
     EngineReport,
@@ -56,7 +56,7 @@ def report_status(
         subnets = merge_subnets((*subnets, *Helper(engine, config.name).pushed_routes()))
     now = client.status()
     missing = _missing_routes(subnets, now, around)
-    pki = load_pki_or_none(paths)
+    expires = read_expiry(paths.pki)
     server = helper.server if helper is not None else None
     published = server.published.get(SERVER_PORT) if server is not None else None
     return Status(
@@ -87,8 +87,8 @@ def report_status(
         subnets=subnets,
         remaps=tuple(RemapReport(real, seen) for real, seen in state.remaps.items()),
         missing_routes=missing,
-        certificates_expire=pki.expires if pki is not None else None,
-        warnings=(*_warnings(pki), *_left_out(engine, config, state, around)),
+        certificates_expire=expires,
+        warnings=(*_warnings(expires), *_left_out(engine, config, state, around)),
         settings=tuple(settings),
     )
 
@@ -146,9 +146,9 @@ def _missing_routes(
     return tuple(net for net in subnets if net not in present)
 
 
-def _warnings(pki: Pki | None) -> Iterable[str]:
+def _warnings(expires: datetime | None) -> Iterable[str]:
     now = datetime.now(UTC)
-    if pki is not None and pki.expires - now < EXPIRY_WARNING:
-        days = days_left(pki, now)
+    if expires is not None and expires - now < EXPIRY_WARNING:
+        days = days_left(expires, now)
         when = f"expire in {days} days" if days >= 0 else "have expired"
         yield f"the certificates {when}: `macnet regenerate --keys` makes new ones"

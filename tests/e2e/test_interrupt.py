@@ -145,6 +145,12 @@ def dropped(mac: Mac, *packets: str) -> Iterator[None]:
         mac.lab.run(["iptables", "-w", "-D", *rule])
 
 
+def lost_packets(mac: Mac) -> int:
+    """How many packets the rules of `dropped` have taken so far."""
+    listed = mac.lab.run(["iptables", "-w", "-vnxL", "OUTPUT"]).stdout
+    return sum(int(line.split()[0]) for line in listed.splitlines() if " DROP " in line)
+
+
 @pytest.mark.parametrize("ctrl_c", [True, False])
 def test_ended_while_the_client_connects(bare: Mac, ctrl_c: bool) -> None:
     def tries() -> bool:
@@ -170,6 +176,9 @@ def test_ended_while_it_waits_for_traffic(bare: Mac, ctrl_c: bool) -> None:
     with dropped(bare, "-p", "icmp"), running_setup(bare) as running:
         assert running.stderr is not None
         assert any("connecting openvpn" in line for line in running.stderr)
+        # The line tells of the end of a stage; a ping on its way shows that the next one runs.
+        before = lost_packets(bare)
+        wait_until(lambda: lost_packets(bare) > before, 10, "a ping through the tunnel")
         if ctrl_c:
             assert "interrupted while waiting for traffic" in press_ctrl_c(running)
         else:

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 
 from macnet.chart.chart import Chart
 from macnet.chart.picture import render_page, render_svg
-from tests.e2e.steps import Mac
+from tests.e2e.steps import Mac, wait_until
 from tests.unit.chart.test_chart import HOSTILE, many, sample
 
 _FLAGS = (
@@ -108,7 +108,9 @@ def test_a_click_takes_the_address(browser: webdriver.Chrome, tmp_path: Path) ->
     show(browser, render_page(sample()), tmp_path / "map.html")
     browser.find_element(By.CSS_SELECTOR, "[data-copy='172.18.0.2']").click()
     said = browser.find_element(By.ID, "said")
-    assert said.text in {"copied 172.18.0.2", "172.18.0.2 is selected"}
+    # The clipboard answers after the click has returned.
+    ends = {"copied 172.18.0.2", "172.18.0.2 is selected"}
+    wait_until(lambda: said.text in ends, 10, "a word about the address")
 
 
 def test_the_map_of_the_lab(up: Mac, browser: webdriver.Chrome, tmp_path: Path) -> None:

@@ -140,10 +140,10 @@ def test_no_key_is_shown_by_accident() -> None:
 
 
 def test_days_left_counts_whole_days() -> None:
-    assert days_left(PKI, NOW) == 823
-    assert days_left(PKI, PKI.expires - timedelta(hours=47)) == 1
-    assert days_left(PKI, PKI.expires) == 0
-    assert days_left(PKI, PKI.expires + timedelta(seconds=1)) == -1
+    assert days_left(PKI.expires, NOW) == 823
+    assert days_left(PKI.expires, PKI.expires - timedelta(hours=47)) == 1
+    assert days_left(PKI.expires, PKI.expires) == 0
+    assert days_left(PKI.expires, PKI.expires + timedelta(seconds=1)) == -1
 
 
 def test_it_is_read_back_from_private_files(tmp_path: Path) -> None:
