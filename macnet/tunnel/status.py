@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cache
 
 from netaddr import IPNetwork
 
@@ -14,6 +15,7 @@ from macnet.errors import MacnetError
 from macnet.files import read_private
 from macnet.helper import Helper, HelperStatus
 from macnet.helper.spec import RELAY, SERVER, SERVER_PORT, container_name
+from macnet.models import Interface, Route
 from macnet.networks import merge_subnets
 from macnet.paths import TunnelPaths
 from macnet.pki import EXPIRY_WARNING, days_left, read_expiry
@@ -55,7 +57,8 @@ def report_status(
     if engine is not None:
         subnets = merge_subnets((*subnets, *Helper(engine, config.name).pushed_routes()))
     now = client.status()
-    missing = _missing_routes(subnets, now, around)
+    routes = cache(around.routes)
+    missing = _missing_routes(subnets, now, routes)
     expires = read_expiry(paths.pki)
     server = helper.server if helper is not None else None
     published = server.published.get(SERVER_PORT) if server is not None else None
@@ -88,13 +91,20 @@ def report_status(
         remaps=tuple(RemapReport(real, seen) for real, seen in state.remaps.items()),
         missing_routes=missing,
         certificates_expire=expires,
-        warnings=(*_warnings(expires), *_left_out(engine, config, state, around)),
+        warnings=(
+            *_warnings(expires),
+            *_left_out(engine, config, state, around.interfaces, routes),
+        ),
         settings=tuple(settings),
     )
 
 
 def _left_out(
-    engine: Engine | None, config: Config, state: TunnelState, around: Surroundings
+    engine: Engine | None,
+    config: Config,
+    state: TunnelState,
+    interfaces: Callable[[], tuple[Interface, ...]],
+    routes: Callable[[], tuple[Route, ...]],
 ) -> Iterable[str]:
     """The subnets that collide with this host; none where that cannot be told now."""
     if engine is None:
@@ -103,8 +113,8 @@ def _left_out(
         selected = select(
             config,
             list_networks(engine),
-            around.interfaces(),
-            around.routes(),
+            interfaces(),
+            routes(),
             state.tunnel_subnet or config.tunnel_subnet or DEFAULT_TUNNEL_SUBNET,
             state.relay_subnet or DEFAULT_RELAY_SUBNET,
             state.remaps,
@@ -134,13 +144,13 @@ def _helper_reports(name: str, helper: HelperStatus | None) -> tuple[HelperRepor
 
 
 def _missing_routes(
-    subnets: tuple[IPNetwork, ...], client: ClientStatus, around: Surroundings
+    subnets: tuple[IPNetwork, ...], client: ClientStatus, routes: Callable[[], tuple[Route, ...]]
 ) -> tuple[IPNetwork, ...]:
     """The tunnel's routes that don't go out by it now."""
     if client.interface is None:
         return subnets
     try:
-        present = compare_routes(subnets, around.routes(), client.interface).present
+        present = compare_routes(subnets, routes(), client.interface).present
     except MacnetError:
         return subnets
     return tuple(net for net in subnets if net not in present)
