@@ -5,7 +5,7 @@ set -eu
 least_passt=$1
 
 missing=
-for program in openvpn pasta ip iptables-nft iptables-legacy bash perl pgrep; do
+for program in openvpn pasta ip iptables-nft iptables-legacy nft bash perl pgrep; do
     command -v "$program" >/dev/null || missing="$missing $program"
 done
 
@@ -17,7 +17,7 @@ if [ -n "$missing" ]; then
     }
     export DEBIAN_FRONTEND=noninteractive
     apt-get update
-    apt-get install -y --no-install-recommends openvpn passt iproute2 iptables procps
+    apt-get install -y --no-install-recommends openvpn passt iproute2 iptables nftables procps
     rm -rf /var/lib/apt/lists/*
 fi
 

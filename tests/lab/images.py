@@ -15,7 +15,7 @@ from .process import run
 from .trees import BASE_SUITE, base_spec, ensure_tar, ensure_tree
 
 BASE_IMAGE = f"macnet-lab/base:{BASE_SUITE}"
-"""Debian with openvpn, passt, iproute2 and iptables: enough to build on without a network."""
+"""Debian with what the helper installs: enough to build on without a network."""
 SAMPLE_IMAGE = "macnet-lab/sample:1"
 """busybox, socat and redis."""
 

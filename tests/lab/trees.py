@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ class TreeSpec:
 def base_spec() -> TreeSpec:
     """Tree of the base image, and of the newer OpenVPN client."""
     return TreeSpec(
-        f"base-{BASE_SUITE}", BASE_SUITE, ("openvpn", "passt", "iproute2", "iptables", "procps")
+        f"base-{BASE_SUITE}",
+        BASE_SUITE,
+        ("openvpn", "passt", "iproute2", "iptables", "nftables", "procps"),
     )
 
 
@@ -58,8 +61,9 @@ def engine_spec(suite: str) -> TreeSpec:
 
 
 def tree_path(cache: Path, spec: TreeSpec) -> Path:
-    """Where the tree is once it is made."""
-    return cache / "trees" / spec.name
+    """Where the tree is once it is made; one with other packages is another one."""
+    digest = hashlib.sha256(" ".join(spec.packages).encode()).hexdigest()[:8]
+    return cache / "trees" / f"{spec.name}-{digest}"
 
 
 def ensure_tree(cache: Path, spec: TreeSpec) -> Path:

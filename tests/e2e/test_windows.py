@@ -1,0 +1,93 @@
+"""The server bounds the TCP windows of both ends, whatever they promise."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.e2e.steps import Mac
+from tests.lab import HTTP_PORT, SINK_PORT
+
+#: What templates/server/server.sh gives to windows.sh.
+LIMIT = 512 * 1024
+#: Watches an interface for some seconds; prints the largest window, in bytes, that came in there
+#: and the largest that went out, of connections whose SYNs it saw.
+_WATCH = """
+import json, socket, struct, sys, time
+name, seconds = sys.argv[1], float(sys.argv[2])
+ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+# ETH_P_ALL: it alone sees what goes out.
+ear.bind((name, 0))
+ear.settimeout(0.2)
+print("listening", flush=True)
+scales, most, end = {}, {"in": 0, "out": 0}, time.monotonic() + seconds
+while time.monotonic() < end:
+    try:
+        data, where = ear.recvfrom(200)
+    except TimeoutError:
+        continue
+    head = (data[0] & 15) * 4
+    if where[1] != 0x0800 or data[9] != 6:
+        continue
+    flow = data[12:20] + data[head : head + 4]
+    bits, window = data[head + 13], struct.unpack("!H", data[head + 14 : head + 16])[0]
+    if bits & 2:
+        scales[flow] = 0
+        rest = data[head + 20 : head + (data[head + 12] >> 4) * 4]
+        while rest and rest[0]:
+            if rest[0] == 3:
+                scales[flow] = rest[2]
+            rest = rest[1:] if rest[0] == 1 else rest[rest[1] :]
+    elif flow in scales:
+        way = "out" if where[2] == socket.PACKET_OUTGOING else "in"
+        most[way] = max(most[way], window << scales[flow])
+print(json.dumps(most))
+"""
+#: Moves data for a while, up or down, and prints how many bytes.
+_MOVE = """
+import socket, sys, time
+way, host, port, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+side = socket.create_connection((host, port), 10)
+end, moved = time.monotonic() + seconds, 0
+if way == "down":
+    side.sendall(b"GET /big HTTP/1.0\\r\\n\\r\\n")
+while time.monotonic() < end:
+    moved += side.send(bytes(1 << 20)) if way == "up" else len(side.recv(1 << 20))
+print(moved)
+"""
+
+
+def watched(mac: Mac, interface: str, way: str) -> dict[str, int]:
+    """The largest windows at the server's interface while data moves for a second."""
+    pid = mac.lab.docker("inspect", "--format", "{{.State.Pid}}", "macnet-server").strip()
+    address = mac.lab.sample.address("web")
+    port = HTTP_PORT if way == "down" else SINK_PORT
+    watch = ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", _WATCH, interface, "2"]
+    with mac.lab.popen(watch) as ear:
+        assert ear.stdout is not None
+        assert ear.stdout.readline() == "listening\n"
+        moved = int(mac.lab.run([sys.executable, "-c", _MOVE, way, address, str(port), "1"]).stdout)
+        found: dict[str, int] = json.loads(ear.communicate(timeout=20)[0])
+    assert moved > 10 * LIMIT
+    return found
+
+
+@pytest.mark.parametrize(
+    ("way", "comes_in", "goes_out"), [("down", "macnet0", "relay0"), ("up", "relay0", "macnet0")]
+)
+def test_windows_are_bounded(up: Mac, way: str, comes_in: str, goes_out: str) -> None:
+    # What the end promised is more: else the test would show nothing.
+    assert watched(up, comes_in, way)["in"] > LIMIT
+    assert LIMIT // 2 < watched(up, goes_out, way)["out"] <= LIMIT
+
+
+def test_a_connection_without_scaling_keeps_its_windows(up: Mac) -> None:
+    """Its field counts bytes: taken for scaled, the bound would leave next to nothing of it."""
+    setting = "net.ipv4.tcp_window_scaling"
+    up.lab.run(["sysctl", "-qw", f"{setting}=0"])
+    try:
+        assert 16_384 < watched(up, "relay0", "down")["out"] < 65_536
+    finally:
+        up.lab.run(["sysctl", "-qw", f"{setting}=1"])
