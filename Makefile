@@ -18,7 +18,7 @@ CLIENTS := host forky
 MAIN_TESTS := $(addprefix tests/e2e/test_,reach.py setup.py regenerate.py heal.py down.py)
 
 .PHONY: help run run-Darwin run-Linux down down-Darwin down-Linux \
-	test test-unit test-e2e test-matrix test-mac bench bench-sweep soak lint format docs lab test-lab clean
+	test test-unit test-e2e test-matrix test-mac bench bench-sweep soak lint format docs pictures lab test-lab clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,7 +59,7 @@ test-matrix: lab ## the main end-to-end tests on every engine and client version
 	@for engine in $(ENGINES); do for client in $(CLIENTS); do \
 		echo "== engine $$engine, client $$client"; \
 		MACNET_LAB_NAME=macnet-matrix MACNET_LAB_ENGINE=$$engine MACNET_LAB_CLIENT=$$client \
-			$(PYTHON) -m pytest -q $(MAIN_TESTS) || exit 1; \
+			$(PYTHON) -m pytest $(MAIN_TESTS) || exit 1; \
 	done; done
 
 test-mac: $(READY) ## on a Mac: what no other machine can verify, with a report
@@ -87,6 +87,9 @@ format: $(READY) ## put the code into its form
 
 docs: $(READY) ## write the generated parts of docs/reference anew
 	$(PYTHON) docs/generate.py
+
+pictures: lab ## make the README's pictures from a run in a lab (needs tmux)
+	$(PYTHON) docs/pictures.py
 
 # Both say which right or program is missing, and fail, where a lab cannot be.
 lab: $(READY)

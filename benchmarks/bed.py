@@ -50,7 +50,7 @@ class Bed:
     def up(self) -> None:
         """Bring the lab up if it is not, and a fresh target."""
         self.lab.up()
-        self._remove_target()
+        self.remove_target()
         published = [
             word
             for outside, inside in ((HTTP_PUBLISHED, HTTP_PORT), (SINK_PUBLISHED, SINK_PORT))
@@ -160,7 +160,8 @@ class Bed:
         """The first process of a container."""
         return int(self.lab.docker("inspect", "-f", "{{.State.Pid}}", name))
 
-    def _remove_target(self) -> None:
+    def remove_target(self) -> None:
+        """Remove the container that all ways lead to."""
         names = self.lab.docker("ps", "-a", "--format", "{{.Names}}").split()
         if TARGET in names:
             self.lab.docker("rm", "-f", TARGET)

@@ -53,7 +53,8 @@ def check(
         )
 
     if not watch:
-        report = run(output.live)
+        # Below the words, not below the mark in front of them.
+        report = run(lambda line: output.live(line, indent=6))
         output.result("check", report, views.check_summary(report, every=every))
         if not report.ok:
             raise ChecksFailed("checks failed")

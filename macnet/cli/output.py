@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 JSON_VERSION = 1
 #: Width for tables that are not on a terminal: nothing is cut for a pipe or a file.
 _PIPE_WIDTH = 200
+#: First words of lines of a check.
+_MARK_COLORS = {"ok": "32", "warn": "33;1", "FAIL": "31;1"}
 
 
 class Output:
@@ -45,10 +47,21 @@ class Output:
         for item in shown:
             self.line(item) if isinstance(item, str) else self._table(item)
 
-    def live(self, shown: str | None) -> None:
-        """Print one line of a result that is still growing; with ``--json`` it waits."""
+    def live(self, shown: str | None, *, indent: int = 0) -> None:
+        """Print one line of a result that is still growing; with ``--json`` it waits.
+
+        On a terminal it goes on below, ``indent`` columns in, where it is too long. What stands
+        in those columns is a mark, which has a colour there.
+        """
         if shown is not None and not self.json:
-            self.line(shown)
+            first, *rest = _folded(shown, indent)
+            mark = first.partition(" ")[0]
+            color = _MARK_COLORS.get(mark) if indent else None
+            if color is not None:
+                sys.stdout.write(_colored(mark, color, sys.stdout))
+                first = first.removeprefix(mark)
+            for line in (first, *rest):
+                self.line(line)
 
     def event(self, kind: str, value: object, text: str) -> None:
         """Print one of many: a line of text with the time, or one line of JSON."""
@@ -198,6 +211,24 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
 
 
+def _folded(text: str, indent: int) -> list[str]:
+    """The text in lines as wide as the terminal; whole where it goes to a file or a pipe."""
+    if not sys.stdout.isatty():
+        return [text]
+    import textwrap  # noqa: PLC0415
+
+    folded = textwrap.wrap(
+        text,
+        width=max(40, _width(sys.stdout)),
+        subsequent_indent=" " * indent,
+        replace_whitespace=False,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return folded or [text]
+
+
 def _width(stream: TextIO) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns
@@ -205,9 +236,9 @@ def _width(stream: TextIO) -> int:
         return 80
 
 
-def _colored(text: str, code: str) -> str:
+def _colored(text: str, code: str, stream: TextIO | None = None) -> str:
     # https://no-color.org: any non-empty value switches colour off.
-    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+    if os.environ.get("NO_COLOR") or not (stream or sys.stderr).isatty():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -108,6 +109,13 @@ def test_every_page_is_linked_from_the_index() -> None:
     pages = {page for page in DOCS.rglob("*.md") if page.parent.name != "benchmarks"}
     pages -= {DOCS / "index.md"}
     assert [str(page.relative_to(DOCS)) for page in sorted(pages - linked)] == []
+
+
+@pytest.mark.parametrize("picture", sorted(DOCS.rglob("*.svg")), ids=lambda path: path.name)
+def test_a_picture_is_whole_and_asks_for_nothing_from_outside(picture: Path) -> None:
+    text = picture.read_text(encoding="utf-8")
+    assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - ours
+    assert re.findall(r"url\(\W*http|href=|<script|<foreignObject|@import", text) == []
 
 
 def links(page: Path) -> Iterator[str]:

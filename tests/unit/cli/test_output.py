@@ -71,6 +71,25 @@ def test_a_line_cannot_steer_the_terminal(
     assert not set(out) & set("\x1b\x07\r\x9b\u202e")
 
 
+def test_a_long_line_goes_on_below_the_words_on_a_terminal_and_only_there(
+    output: Output, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "FAIL  shop: " + "no answer from the relay, " * 5 + "x" * 90
+    output.live(long, indent=6)
+    assert capsys.readouterr().out == long + "\n"
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    output.live(long, indent=6)
+    first, *rest = terminal.getvalue().splitlines()
+    assert all(line.startswith(" " * 6 + line.strip()[0]) for line in rest)
+    assert [len(line) <= 80 for line in (first, *rest)] == [True, True, False]  # a word stays whole
+    assert " ".join(line.strip() for line in (first, *rest)) == long
+    monkeypatch.delenv("NO_COLOR")
+    output.live("FAIL  shop", indent=6)
+    assert terminal.getvalue().endswith("\x1b[31;1mFAIL\x1b[0m  shop\n")
+
+
 def test_notes_cannot_steer_the_terminal(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
     output.verbose = True
