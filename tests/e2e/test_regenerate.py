@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.steps import Mac, wait_until
-from tests.e2e.world import assert_traffic, make_network, network, remove_network, running
-from tests.lab.process import PIPE, Running
-
-#: Asks Redis once for each line, all on one connection; ends where that breaks.
-_TALK = """
-import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
-s.settimeout(20)
-for line in sys.stdin:
-    s.sendall(b"PING\\r\\n")
-    print(s.recv(100).decode().strip(), flush=True)
-"""
-
-
-@contextmanager
-def conversation(mac: Mac) -> Iterator[Running]:
-    """One connection to Redis that stays open."""
-    argv = [sys.executable, "-c", _TALK, "172.82.0.100", "6379"]
-    process = mac.lab.popen(argv, stdin=PIPE, stdout=PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=10)
-
-
-def answers(process: Running) -> bool:
-    assert process.stdin and process.stdout
-    process.stdin.write("\n")
-    process.stdin.flush()
-    return process.stdout.readline().strip() == "+PONG"
+from tests.e2e.world import (
+    answers,
+    assert_traffic,
+    conversation,
+    make_network,
+    network,
+    remove_network,
+    running,
+)
 
 
 def test_nothing_changed(up: Mac) -> None:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from tests.e2e.steps import PROGRAM, Mac, wait_until
-from tests.e2e.world import assert_traffic, make_network, network, remove_network
+from tests.e2e.world import (
+    answers,
+    assert_traffic,
+    conversation,
+    make_network,
+    network,
+    remove_network,
+)
 from tests.lab.process import Running
 
 SUBNET = "172.83.20.0/24"
@@ -70,6 +80,27 @@ def test_a_network_comes_and_goes(up: Mac, tmp_path: Path) -> None:
         wait_until(lambda: up.pings(web, wait_s=0.3), SOON, "an answer")
         assert_traffic(up)
         assert watching.end(signal.SIGTERM) == 0
+
+
+def test_a_new_network_answers_within_two_seconds_and_open_connections_stay(
+    up: Mac, tmp_path: Path
+) -> None:
+    """At the median of seven, from `docker network create` to a ping of its bridge."""
+    took = []
+    with watch(up, tmp_path / "said") as watching, conversation(up) as talk:
+        for number in range(7):
+            name, subnet = f"quick{number}", f"172.83.3{number}"
+            try:
+                began = time.monotonic()
+                up.lab.docker("network", "create", "--subnet", f"{subnet}.0/24", name)
+                wait_until(partial(up.pings, f"{subnet}.1", wait_s=0.1), SOON, "an answer")
+                took.append(time.monotonic() - began)
+                assert answers(talk)
+            finally:
+                remove_network(up.lab, name)
+            watching.wait_for(f"- {subnet}.0/24")
+        assert watching.end(signal.SIGTERM) == 0
+    assert median(took) < 2, took
 
 
 def test_ctrl_c_ends_it_well(up: Mac, tmp_path: Path) -> None:

@@ -11,7 +11,17 @@ from typing import Any
 
 from tests.e2e.steps import Mac, wait_until
 from tests.lab import BASE_IMAGE, Lab
-from tests.lab.process import DEVNULL, Running
+from tests.lab.process import DEVNULL, PIPE, Running
+
+#: Asks Redis once for each line, all on one connection; ends where that breaks.
+_TALK = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+s.settimeout(20)
+for line in sys.stdin:
+    s.sendall(b"PING\\r\\n")
+    print(s.recv(100).decode().strip(), flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,26 @@ def running(mac: Mac, argv: Sequence[str]) -> Iterator[Running]:
     finally:
         process.kill()
         process.wait(10)
+
+
+@contextmanager
+def conversation(mac: Mac) -> Iterator[Running]:
+    """One connection to Redis that stays open."""
+    argv = [sys.executable, "-c", _TALK, "172.82.0.100", "6379"]
+    process = mac.lab.popen(argv, stdin=PIPE, stdout=PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def answers(process: Running) -> bool:
+    """Whether Redis answers once more on that connection."""
+    assert process.stdin and process.stdout
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip() == "+PONG"
 
 
 @contextmanager
