@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -36,31 +35,23 @@ _LOSSES = {
 }
 
 
-def _link(*words: str) -> tuple[str, ...]:
-    return ("ip", "link", "set", *words)
+_UNBOUND = ("nft", "delete", "table", "inet", "macnet")
 
 
-def _queues(limit: int, length: int, *, mtu: int | None = None) -> Variant:
-    """OpenVPN's queue of packets before its socket, and the kernel's before OpenVPN.
+def _windows(kib: int) -> Variant:
+    """TCP windows bounded to so much in place of 512 KiB."""
+    bound = ("sh", "/usr/local/lib/macnet/windows.sh", str(kib * 1024))
+    return Variant(f"{kib} KiB", commands=(_UNBOUND, bound))
 
-    The smaller of the two numbers that OpenVPN has for its queue decides.
-    """
-    both = {"tun-mtu": str(mtu)} if mtu else {}
+
+def _queue(limit: int, *, bound: bool = True) -> Variant:
+    """OpenVPN's queue of packets before its socket; the smaller of its two numbers decides."""
     return Variant(
-        f"queue {limit}, txqueuelen {length}" + (f", tun-mtu {mtu}" if mtu else ""),
-        both=both,
-        server={
-            "tcp-queue-limit": str(limit),
-            "bcast-buffers": str(limit),
-            "txqueuelen": str(length),
-        },
+        f"queue {limit}" + ("" if bound else ", windows unbound"),
+        server={"tcp-queue-limit": str(limit), "bcast-buffers": str(max(limit, 256))},
+        commands=() if bound else (_UNBOUND,),
     )
 
-
-_SHORT = {"tcp-queue-limit": "64", "bcast-buffers": "256", "txqueuelen": "1000"}
-_LONG = {"txqueuelen": "4096"}
-_RELAY_LONG = (_link("relay0", "txqueuelen", "4096"),)
-_WMEM = {"net.ipv4.tcp_wmem": "4096 8388608 16777216"}
 
 GROUPS: Mapping[str, tuple[Variant, ...]] = {
     "mtu": tuple(Variant(f"tun-mtu {mtu}", both={"tun-mtu": str(mtu)}) for mtu in MTUS),
@@ -72,30 +63,15 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
             for size in (262144, 1048576, 4194304)
         ),
     ),
-    "queues": (
-        Variant("queue 64, as OpenVPN has it", server=_SHORT),
-        Variant("tcp-queue-limit 4096 alone", server={**_SHORT, "tcp-queue-limit": "4096"}),
-        _queues(1024, 1000),
-        _queues(1024, 4096),
-        _queues(4096, 4096),
+    "windows": (
+        _BASE,
+        Variant("unbound", commands=(_UNBOUND,)),
+        *(_windows(kib) for kib in (128, 256, 1024, 2048)),
     ),
-    "queues-mtu": tuple(_queues(4096, 4096, mtu=mtu) for mtu in MTUS),
-    "upload": (
-        _queues(4096, 4096),
-        replace(_queues(4096, 4096), name="and relay0's 4096", commands=_RELAY_LONG),
-        replace(
-            _queues(4096, 4096),
-            name="and the client's 4096",
-            commands=_RELAY_LONG,
-            client=_LONG,
-        ),
-        replace(
-            _queues(4096, 4096),
-            name="and tcp_wmem 8 MiB",
-            commands=_RELAY_LONG,
-            client=_LONG,
-            vm=_WMEM,
-        ),
+    "queues": (
+        *(_queue(limit) for limit in (64, 256, 1024, 4096)),
+        _queue(64, bound=False),
+        _queue(4096, bound=False),
     ),
     "relay": (
         _BASE,

@@ -25,13 +25,10 @@ class Variant:
     name: str
     both: Directives = field(default_factory=dict)
     server: Directives = field(default_factory=dict)
-    client: Directives = field(default_factory=dict)
     #: Texts of relay.sh and what replaces them.
     relay: Mapping[str, str] = field(default_factory=dict)
     #: Commands in the server's namespace once the tunnel is up.
     commands: tuple[tuple[str, ...], ...] = ()
-    #: Settings of the VM's kernel, put back afterwards. To explain, not to propose.
-    vm: Mapping[str, str] = field(default_factory=dict)
 
 
 class Variants:
@@ -64,19 +61,11 @@ class Variants:
         self._wait_for_relay()
         for command in variant.commands:
             self._bed.lab.docker("exec", "macnet-server", *command)
-        before = {name: self._sysctl("-n", name) for name in variant.vm}
-        for name, value in variant.vm.items():
-            self._sysctl("-w", f"{name}={value}")
         try:
-            self._connect(edit(edit(self._profile, variant.both), variant.client))
+            self._connect(edit(self._profile, variant.both))
             yield self._route(variant)
         finally:
             self._disconnect()
-            for name, value in before.items():
-                self._sysctl("-w", f"{name}={value}")
-
-    def _sysctl(self, *words: str) -> str:
-        return self._bed.lab.vm_run(["sysctl", *words]).stdout.strip()
 
     def close(self) -> None:
         """Go back to macnet's own tunnel."""

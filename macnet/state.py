@@ -23,6 +23,7 @@ class TunnelState:
 
     ``options`` are the command-line options of the last setup, as plain JSON values;
     ``remaps`` the Docker subnets that are reached under other ranges (real -> seen).
+    ``engine`` is the identifier of the engine that the helper was made on.
     ``moved_from`` is the tunnel subnet before this one, which the client may still hold.
     """
 
@@ -31,6 +32,7 @@ class TunnelState:
     relay_subnet: IPNetwork | None = None
     token: str | None = None
     context: str | None = None
+    engine: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     remaps: Mapping[IPNetwork, IPNetwork] = field(default_factory=dict)
     moved_from: IPNetwork | None = None
@@ -74,6 +76,7 @@ def save_state(path: Path, state: TunnelState) -> bool:
         "relay_subnet": _text(state.relay_subnet),
         "token": state.token,
         "context": state.context,
+        "engine": state.engine,
         "options": dict(state.options),
         "moved_from": _text(state.moved_from),
         "remaps": {str(real): str(seen) for real, seen in state.remaps.items()},
@@ -108,6 +111,7 @@ def _parse(data: bytes, path: Path) -> TunnelState:
         relay_subnet=_subnet(record, "relay_subnet"),
         token=_string(record, "token"),
         context=_string(record, "context"),
+        engine=_string(record, "engine"),
         options=options,
         moved_from=_subnet(record, "moved_from"),
         remaps=_remaps(record.get("remaps", {})),

@@ -63,6 +63,7 @@ class Engine:
                 IPNetwork(str(pool["Base"])) for pool in raw.get("DefaultAddressPools") or ()
             )
             or DEFAULT_POOLS,
+            id=str(raw.get("ID") or ""),
         )
 
     def ping(self) -> None:

@@ -29,6 +29,8 @@ class EngineInfo:
     rootless: bool
     #: The ranges from which it takes subnets; Docker's own defaults where it names none.
     pools: tuple[IPNetwork, ...] = DEFAULT_POOLS
+    #: Its own identifier, which it keeps when it restarts; empty where it tells none.
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,27 @@ def plan_tunnel(
             or profile is not Action.KEEP
             or not facts.client_current
         ),
-        warnings=tuple(filter(None, (port_note, *_left_out(selected, facts), _classic(facts)))),
+        warnings=tuple(
+            filter(
+                None,
+                (
+                    port_note,
+                    _other_engine(facts),
+                    *_left_out(selected, facts),
+                    _classic(facts),
+                ),
+            )
+        ),
+    )
+
+
+def _other_engine(facts: Facts) -> str | None:
+    """What stays behind where the record is of another engine than this one."""
+    if facts.state.engine in {None, facts.engine.id} or not facts.engine.id:
+        return None
+    return (
+        "the last setup was on another engine, where its helper stays: `macnet down` with that "
+        "engine's DOCKER_HOST removes it; --context gives each engine a tunnel of its own"
     )
 
 

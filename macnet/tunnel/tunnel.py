@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from macnet.clients.base import Client
@@ -203,7 +204,7 @@ class Tunnel:
         self.client.require()
         done = apply_plan(
             plan,
-            facts.state,
+            replace(facts.state, engine=facts.engine.id or None),
             self._apply_to(),
             options=self._options,
             renew_keys=renew_keys,

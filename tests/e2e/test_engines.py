@@ -88,3 +88,15 @@ def test_without_a_remap_it_says_so_and_the_first_goes_on(up: Mac, second: str) 
     assert "--remap auto" in done.stderr
     assert up.http(up.lab.sample.address("app-web"))
     assert up.macnet("setup", "--context", second, "--strict", check=False).returncode == 5
+
+
+def test_another_engine_under_the_same_name_is_told(up: Mac, second: str) -> None:
+    """By DOCKER_HOST alone there is one tunnel: what stays on the engine before must be said."""
+    up.macnet("down", "--context", second, "--purge")
+    other = {"DOCKER_HOST": up.lab.members[second].engine.docker_host}
+    done = up.macnet("setup", "--client", "none", env=other)
+    assert "the last setup was on another engine, where its helper stays" in done.stderr
+    assert up.macnet_names() == ["macnet-relay", "macnet-server"]
+    up.macnet("down", env=other)
+    up.macnet("down", "--purge")
+    assert up.macnet_names() == []

@@ -72,12 +72,13 @@ def test_nobody_listens() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_info(fake: FakeEngine, engine: Engine, version: str) -> None:
-    fake.on("GET /info", recorded("info", version))
+    fake.on("GET /info", {**recorded("info", version), "ID": "one"})
     info = engine.info()
     assert info.version.startswith(version)
     assert info.api_version == "1.51"
     assert not info.rootless
     assert info.pools == DEFAULT_POOLS
+    assert info.id == "one"
 
 
 def test_info_of_a_rootless_engine_with_pools_of_its_own(fake: FakeEngine, engine: Engine) -> None:

@@ -30,6 +30,17 @@ def plan(world: World, **settings: object) -> Plan:
 # What is made
 
 
+def test_another_engine_than_last_time_is_told_with_what_stays_there(world: World) -> None:
+    world.engine.info_ = replace(world.engine.info_, id="ONE")
+    world.tunnel().setup()
+    assert plan(world).warnings == ()
+    world.engine.info_ = replace(world.engine.info_, id="TWO")
+    (warning,) = plan(world).warnings
+    assert "another engine" in warning and "macnet down" in warning
+    world.tunnel().setup()
+    assert plan(world).warnings == ()
+
+
 def test_at_first_everything_is_made(world: World) -> None:
     found = plan(world)
     assert set(actions(found).values()) == {CREATE}
