@@ -1,7 +1,8 @@
-"""Writes the generated parts of docs/reference/: ``python docs/generate.py`` (``make docs``).
+"""Writes the generated parts of the documentation: ``python docs/generate.py`` (``make docs``).
 
 cli.md is written as a whole; in the other pages only what is between the two marks. The texts come
-from the code: the Typer app, the checks, the error tree, `Config` and the result dataclasses.
+from the code (the Typer app, the checks, the error tree, `Config`, the result dataclasses), and
+from the recorded runs of the benchmarks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typer.models import ArgumentInfo, OptionInfo
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
+from generate_benchmarks import benchmarks_text  # noqa: E402
 from generate_json import json_text  # noqa: E402
+from generate_table import table  # noqa: E402
 
 import macnet  # noqa: E402
 from macnet.checks import all_checks  # noqa: E402
@@ -58,27 +61,19 @@ SETTINGS: Mapping[str, str] = {
 def pages() -> dict[Path, str]:
     """Every page that has a generated part, with the text that it should have."""
     parts = {
-        "checks.md": checks_text(),
-        "configuration.md": settings_text(),
-        "exit-codes.md": errors_text(),
-        "faults.md": faults_table(),
-        "json.md": json_text(),
+        REFERENCE / "checks.md": checks_text(),
+        REFERENCE / "configuration.md": settings_text(),
+        REFERENCE / "exit-codes.md": errors_text(),
+        REFERENCE / "faults.md": faults_table(),
+        REFERENCE / "json.md": json_text(),
+        DOCS / "benchmarks/README.md": benchmarks_text(),
     }
     found = {REFERENCE / "cli.md": cli_text()}
-    for name, text in parts.items():
-        page = REFERENCE / name
+    for page, text in parts.items():
         head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         _, _, tail = rest.partition(END)
         found[page] = f"{head}{BEGIN}\n{text.rstrip()}\n\n{END}{tail}"
     return found
-
-
-def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines
-    )
 
 
 # Commands

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 #: A listener on one of these answers at 127.0.0.1 (``::`` is usually dual-stack).
 _LOCAL_LISTENERS = ("127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1")  # noqa: S104
-_LAST_PORT = 65535
 
 
 def system() -> str:
@@ -80,14 +79,6 @@ def find_port_owner(port: int) -> PortOwner | None:
         return PortOwner(port, known[0], process_name(known[0]))
     if pids or _is_bound(port):
         return PortOwner(port)
-    return None
-
-
-def find_free_port(start: int, *, tries: int = 100) -> int | None:
-    """The first TCP port from ``start`` on that nobody holds, or None after ``tries`` ports."""
-    for port in range(start, min(start + tries, _LAST_PORT + 1)):
-        if not _is_bound(port):
-            return port
     return None
 
 

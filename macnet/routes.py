@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,26 +177,13 @@ def compare_routes(
 
 def is_full_tunnel(routes: Iterable[Route]) -> bool:
     """Whether a VPN takes all traffic by a pair of half-of-everything routes."""
-    return bool(_full_tunnel_routes(tuple(routes)))
-
-
-def without_full_tunnel(routes: Iterable[Route]) -> tuple[Route, ...]:
-    """The routes without such pairs: they override the default route and own no subnet."""
-    table = tuple(routes)
-    pairs = _full_tunnel_routes(table)
-    return tuple(route for route in table if route not in pairs)
-
-
-def _full_tunnel_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
-    """Both halves, where one interface has both."""
-    found: list[Route] = []
-    for halves in _HALVES:
-        rows = [route for route in routes if route.destination in halves]
-        for interface in {route.interface for route in rows}:
-            mine = [route for route in rows if route.interface == interface]
-            if {route.destination for route in mine} == set(halves):
-                found.extend(mine)
-    return tuple(found)
+    there = {(route.destination, route.interface) for route in routes}
+    interfaces = {interface for _, interface in there}
+    return any(
+        all((half, interface) in there for half in halves)
+        for halves in _HALVES
+        for interface in interfaces
+    )
 
 
 def _find_winner(routes: Iterable[Route], net: IPNetwork) -> Route | None:

@@ -128,16 +128,6 @@ def test_a_port_in_time_wait_is_free() -> None:
     assert host.find_port_owner(port) is None
 
 
-def test_find_free_port() -> None:
-    server, port = listen()
-    with server:
-        found = host.find_free_port(port)
-        assert found is None or found > port
-        assert host.find_free_port(port, tries=1) is None
-    assert host.find_free_port(port, tries=1) == port
-    assert host.find_free_port(65536) is None
-
-
 def test_processes() -> None:
     assert host.process_name(os.getpid()) == psutil.Process().name()
     assert host.process_name(NO_PID) is None
