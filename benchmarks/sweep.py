@@ -18,6 +18,7 @@ from benchmarks.stats import summarize
 from benchmarks.table import align, number
 from benchmarks.traffic import Sizes, Taken, measure
 from benchmarks.variant import Variant, Variants
+from macnet.config import Config
 from tests.lab.process import PIPE
 
 MTUS = (1500, 9000, 16000, 32000, 48000)
@@ -38,10 +39,10 @@ _LOSSES = {
 _UNBOUND = ("nft", "delete", "table", "inet", "macnet")
 
 
-def _windows(kib: int) -> Variant:
-    """TCP windows bounded to so much in place of 512 KiB."""
-    bound = ("sh", "/usr/local/lib/macnet/windows.sh", str(kib * 1024))
-    return Variant(f"{kib} KiB", commands=(_UNBOUND, bound))
+def _windows(packets: int) -> Variant:
+    """TCP windows bounded to so many packets in place of 32, at the default MTU."""
+    bound = ("sh", "/usr/local/lib/macnet/windows.sh", str(packets * Config().tun_mtu))
+    return Variant(f"{packets} packets", commands=(_UNBOUND, bound))
 
 
 def _queue(limit: int, *, bound: bool = True) -> Variant:
@@ -66,7 +67,7 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
     "windows": (
         _BASE,
         Variant("unbound", commands=(_UNBOUND,)),
-        *(_windows(kib) for kib in (128, 256, 1024, 2048)),
+        *(_windows(packets) for packets in (8, 16, 64, 128)),
     ),
     "queues": (
         *(_queue(limit) for limit in (64, 256, 1024, 4096)),

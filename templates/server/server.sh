@@ -65,8 +65,8 @@ if rules ipv6-icmp icmp6-addr-unreachable "-I INPUT 1 -i relay0 -p ipv6-icmp -j 
     ipv6='--config /etc/macnet/ipv6.conf'
 fi
 
-# 512 KiB: at the 1 ms that a packet takes to the client and back, 4 Gbit/s for each connection.
-sh /usr/local/lib/macnet/windows.sh 524288 ||
+# 32 packets: 512 kB at the default MTU, at a round trip of 1 ms 4 Gbit/s for each connection.
+sh /usr/local/lib/macnet/windows.sh "$((32 * $(sed -n 's/^tun-mtu //p' /etc/macnet/openvpn.conf)))" ||
     echo "note: this kernel has no nftables to bound TCP windows with: transfers may be slower"
 sh /usr/local/lib/macnet/subnets.sh
 # shellcheck disable=SC2086 # two words or none
