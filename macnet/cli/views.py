@@ -42,6 +42,12 @@ def regenerate(done: SetupResult) -> Shown:
     shown: Shown = [*_route_lines(done.routes)]
     if not done.routes.changed:
         shown.append("The routes are as they were." if not done.changed else "The routes stay.")
+    if done.new_profile:
+        again = f"give it to your VPN client again: {done.profile}"
+        taken = f"{done.client} has the new one."
+        shown.append(f"The profile changed; {again if done.client == 'none' else taken}")
+    elif done.routes.changed:
+        shown.append("The profile stays: the server tells the client what changed.")
     if done.verified is not None:
         shown.append(f"The tunnel is up: {done.verified} answers.")
     return shown

@@ -56,6 +56,7 @@ class Applied:
     changed: bool
     port: int
     verified: str | None
+    new_profile: bool
 
 
 def apply_plan(
@@ -118,6 +119,7 @@ def apply_plan(
             pki=pki,
         )
         step.changed = write_private(to.paths.profile, render_profile(profile).encode())
+        new_profile = step.changed
         changes.append(step)
     verified = None
     if to.config.client is ClientChoice.NONE:
@@ -134,7 +136,7 @@ def apply_plan(
         with stage(to.progress, "waiting for traffic"):
             verified = _wait_for_traffic(plan, to)
         save_state(to.paths.state, replace(state, moved_from=None))
-    return Applied(any(step.changed for step in changes), spec.port, verified)
+    return Applied(any(step.changed for step in changes), spec.port, verified, new_profile)
 
 
 @contextmanager

@@ -38,7 +38,8 @@ class SetupResult:
     """What setup or regenerate has done, and what can be reached now.
 
     ``verified`` is the address that answered through the tunnel, None where nothing was tried
-    (no network to route, or the client is the user's own).
+    (no network to route, or the client is the user's own). ``new_profile``: a client has to
+    take the profile again.
     """
 
     changed: bool
@@ -52,6 +53,7 @@ class SetupResult:
     verified: str | None
     warnings: tuple[str, ...]
     already_reachable: str | None = None
+    new_profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

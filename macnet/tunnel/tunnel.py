@@ -209,8 +209,10 @@ class Tunnel:
             options=self._options,
             renew_keys=renew_keys,
         )
-        return self._result(
-            facts, plan, changed=done.changed, port=done.port, verified=done.verified
+        return replace(
+            self._result(facts, plan, changed=done.changed, port=done.port),
+            verified=done.verified,
+            new_profile=done.new_profile,
         )
 
     def _apply_to(self) -> Apply:
@@ -230,7 +232,6 @@ class Tunnel:
         *,
         changed: bool,
         port: int | None = None,
-        verified: str | None = None,
         already_reachable: str | None = None,
     ) -> SetupResult:
         return SetupResult(
@@ -242,7 +243,7 @@ class Tunnel:
             profile=str(self.paths.profile),
             networks=plan.networks,
             routes=plan.routes,
-            verified=verified,
+            verified=None,
             warnings=plan.warnings,
             already_reachable=already_reachable,
         )

@@ -114,7 +114,15 @@ def test_other_ends_of_setup(read: Reader, changes: dict[str, object], first: st
 
 def test_regenerate(read: Reader) -> None:
     done = replace(SETUP, routes=RouteChanges((APP,), (SIX,), ()))
-    assert read(views.regenerate(done))[:2] == [f"- {SIX}", f"+ {APP}"]
+    assert read(views.regenerate(done))[:3] == [
+        f"- {SIX}",
+        f"+ {APP}",
+        "The profile stays: the server tells the client what changed.",
+    ]
+    new = replace(done, new_profile=True)
+    assert "The profile changed; tunnelblick has the new one." in read(views.regenerate(new))
+    own = read(views.regenerate(replace(new, client="none")))
+    assert f"The profile changed; give it to your VPN client again: {done.profile}" in own
     same = replace(SETUP, routes=RouteChanges((), (), (APP,)), verified=None)
     assert read(views.regenerate(same)) == ["The routes stay."]
     assert read(views.regenerate(replace(same, changed=False))) == ["The routes are as they were."]
