@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from generate_table import table
@@ -24,9 +25,32 @@ _TITLES = {
 }
 
 
+#: Columns of the sweep: what they are called there, and here.
+_SWEPT = {
+    "down1": "down, 1",
+    "up1": "up, 1",
+    "down8": "down, 8",
+    "up8": "up, 8",
+    "http": "HTTP, ms",
+    "http, loaded": "beside a download, ms",
+    "cpu_down": "CPU/GB down, s",
+    "timeouts": "timeouts",
+    "longest pause, s": "pause, s",
+}
+_GROUPS = {
+    "windows": "Bounds of the TCP window",
+    "queues": "Packets that OpenVPN holds",
+    "mtu": "MTU of the tunnel",
+    "cipher": "Ciphers",
+    "buffers": "Socket buffers of OpenVPN",
+    "relay": "MTU of the relay's link",
+    "nodelay": "TCP_NODELAY",
+}
+
+
 def benchmarks_text() -> str:
-    """The tables of `run`, `tool` and `soak`, each with the machine that it ran on."""
-    run, tool, soak = (_read(name) for name in ("results", "tool", "soak"))
+    """The tables of all recorded runs, each with the machine that it ran on."""
+    run, tool, soak, sweep = (_read(name) for name in ("results", "tool", "soak", "sweep"))
     return "\n\n".join(
         [
             f"{_machine(run['machine'])}, {run['rounds']} rounds. Medians, lowest to highest.",
@@ -38,6 +62,12 @@ def benchmarks_text() -> str:
             table(("", "Mbit/s", "longest pause of a stream"), _streams(soak)),
             " ".join(soak["faults"]) or "Nothing stalled, nothing leaked:",
             table(("part", "memory, MiB", "open files"), _footprint(soak)),
+            f"The sweep ({_machine(sweep['machine'])}), medians of {sweep['rounds']} rounds: Mbit/s "
+            "of 1 and 8 streams, retransmission timeouts in a round, the longest pause of a stream.",
+            *(
+                f"{title}:\n\n{table(('', *_SWEPT.values()), _swept(sweep[group]))}"
+                for group, title in _GROUPS.items()
+            ),
         ]
     )
 
@@ -83,6 +113,12 @@ def _footprint(soak: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for part in memory["before"]:
         mib = [_number(memory[when][part] / 2**20) for when in ("before", "after")]
         yield part, " -> ".join(mib), f"{files['before'][part]} -> {files['after'][part]}"
+
+
+def _swept(group: Mapping[str, Mapping[str, list[float]]]) -> Iterator[tuple[str, ...]]:
+    for name, values in group.items():
+        worst = _number(max(values["longest pause, s"]))
+        yield name, *(_number(median(values[key])) for key in list(_SWEPT)[:-1]), worst
 
 
 def _number(value: float) -> str:

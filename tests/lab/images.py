@@ -27,7 +27,7 @@ mkdir -p /www
 echo "macnet-lab $(hostname)" > /www/index.html
 truncate -s 1G /www/big
 socat UDP6-RECVFROM:9000,fork,ipv6only=0 PIPE &
-socat -u -b 1048576 TCP6-LISTEN:9001,fork,reuseaddr,ipv6only=0 OPEN:/dev/null &
+socat -u -b 1048576 TCP6-LISTEN:9001,fork,reuseaddr,ipv6only=0,backlog=64 OPEN:/dev/null &
 exec httpd -f -p 80 -h /www
 """
 _FILES = {
