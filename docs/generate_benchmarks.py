@@ -62,8 +62,9 @@ def benchmarks_text() -> str:
             table(("", "Mbit/s", "longest pause of a stream"), _streams(soak)),
             " ".join(soak["faults"]) or "Nothing stalled, nothing leaked:",
             table(("part", "memory, MiB", "open files"), _footprint(soak)),
-            f"The sweep ({_machine(sweep['machine'])}), medians of {sweep['rounds']} rounds: Mbit/s "
-            "of 1 and 8 streams, retransmission timeouts in a round, the longest pause of a stream.",
+            f"The sweep ({_machine(sweep['machine'])}), medians of {sweep['rounds']} rounds:\n"
+            "Mbit/s of 1 and 8 streams, retransmission timeouts in a round, the longest pause of\n"
+            "a stream.",
             *(
                 f"{title}:\n\n{table(('', *_SWEPT.values()), _swept(sweep[group]))}"
                 for group, title in _GROUPS.items()
