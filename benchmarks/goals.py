@@ -34,17 +34,27 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit for a ratio: of macnet to another way, in one metric."""
+    """A limit for a ratio: of macnet to another way, in one metric.
+
+    ``why`` is what is known of the reason where it is missed.
+    """
 
     metric: str
     other: str
     limit: float
     at_least: bool = False
+    why: str = ""
 
 
 GOALS = (
     Goal("http", "classic", 0.05),
-    Goal("http", "published", 1.2),
+    Goal(
+        "http",
+        "published",
+        1.2,
+        why="connect and request each go through client, forwarder, server and relay and back; "
+        "a published port accepts at once",
+    ),
     Goal("connect_p99", "classic", 0.2),
     Goal("down1", "classic", 3, at_least=True),
     Goal("up1", "classic", 3, at_least=True),
@@ -86,12 +96,13 @@ def meets(ratio: float, goal: Goal) -> bool:
 
 
 def verdict(ratio: float, goal: Goal) -> str:
-    """The limit, and met, or by how much it is missed."""
+    """The limit, and met, or by how much it is missed, and why."""
     sign = ">=" if goal.at_least else "<="
     if meets(ratio, goal):
         return f"{sign} {goal.limit:g}: met"
     percent = abs(ratio - goal.limit) / goal.limit * 100
-    return f"{sign} {goal.limit:g}: MISSED by {percent:.0f} %"
+    why = f": {goal.why}" if goal.why else ""
+    return f"{sign} {goal.limit:g}: MISSED by {percent:.0f} %{why}"
 
 
 def rows(rounds: Rounds, others: Sequence[str] = ("classic", "published")) -> list[Row]:

@@ -12,7 +12,7 @@ _TITLES = {"classic": "classic recipe", "published": "published port"}
 
 def number(value: float) -> str:
     """Three figures that count, and no power of ten."""
-    if value >= 100:
+    if value >= 100 or value == 0:
         return f"{value:.0f}"
     if value >= 10:
         return f"{value:.1f}"
@@ -24,7 +24,7 @@ def spread(value: Spread) -> str:
     return f"{number(value.median)} ({number(value.low)}-{number(value.high)})"
 
 
-def align(lines: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
+def align(lines: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell; the first line is the head."""
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     rule = ["-" * width for width in widths]
@@ -32,12 +32,10 @@ def align(lines: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
         [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         for line in (lines[0], rule, *lines[1:])
     ]
-    if markdown:
-        return "\n".join(f"| {' | '.join(line)} |" for line in padded)
     return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
-def results(rows: Sequence[Row], *, markdown: bool = False) -> str:
+def results(rows: Sequence[Row]) -> str:
     """The table of a run: macnet, the other way, their ratio and the goal."""
     lines = [["measured", "macnet", "beside", "", "ratio", "goal"]]
     lines += [
@@ -51,4 +49,4 @@ def results(rows: Sequence[Row], *, markdown: bool = False) -> str:
         ]
         for row in rows
     ]
-    return align(lines, markdown=markdown)
+    return align(lines)

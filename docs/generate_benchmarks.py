@@ -10,21 +10,11 @@ from typing import Any
 
 from generate_table import table
 
+from benchmarks.goals import METRICS
+from benchmarks.table import number
+
 FOLDER = Path(__file__).parent / "benchmarks"
-_TITLES = {
-    "http": "HTTP request, new connection",
-    "connect": "TCP connect, median",
-    "connect_p99": "TCP connect, p99",
-    "ping": "ping",
-    "down1": "download, 1 stream",
-    "up1": "upload, 1 stream",
-    "down8": "download, 8 streams",
-    "up8": "upload, 8 streams",
-    "cpu_down": "CPU per GB down",
-    "cpu_up": "CPU per GB up",
-}
-
-
+_TITLES = {metric.key: metric.title for metric in METRICS}
 #: Columns of the sweep: what they are called there, and here.
 _SWEPT = {
     "down1": "down, 1",
@@ -85,43 +75,38 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 def _comparison(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for row in run["rows"]:
-        ours, theirs = (_number(row[side]["median"]) for side in ("ours", "theirs"))
+        ours, theirs = (number(row[side]["median"]) for side in ("ours", "theirs"))
         ratio = row["ratio"]
-        spread = f"{_number(ratio['low'])} to {_number(ratio['high'])}"
+        spread = f"{number(ratio['low'])} to {number(ratio['high'])}"
         yield (
             f"{_TITLES[row['metric']]} ({row['unit']})",
             row["beside"],
             ours,
             theirs,
-            f"{_number(ratio['median'])} ({spread})",
+            f"{number(ratio['median'])} ({spread})",
             row["goal"] or "-",
         )
 
 
 def _commands(tool: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for line in tool["lines"]:
-        yield line["what"], line["figure"], line["goal"], "met" if line["met"] else "missed"
+        yield line["what"], line["figure"], line["goal"], line["verdict"]
 
 
 def _streams(soak: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for way, moved in soak["moved"].items():
         speed = moved["bytes"] * 8 / moved["seconds"] / 1e6
-        yield way, _number(speed), f"{_number(moved['longest_pause'])} s"
+        yield way, number(speed), f"{number(moved['longest_pause'])} s"
 
 
 def _footprint(soak: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     memory, files = soak["memory_bytes"], soak["open_files"]
     for part in memory["before"]:
-        mib = [_number(memory[when][part] / 2**20) for when in ("before", "after")]
+        mib = [number(memory[when][part] / 2**20) for when in ("before", "after")]
         yield part, " -> ".join(mib), f"{files['before'][part]} -> {files['after'][part]}"
 
 
 def _swept(group: Mapping[str, Mapping[str, list[float]]]) -> Iterator[tuple[str, ...]]:
     for name, values in group.items():
-        worst = _number(max(values["longest pause, s"]))
-        yield name, *(_number(median(values[key])) for key in list(_SWEPT)[:-1]), worst
-
-
-def _number(value: float) -> str:
-    """Three digits, and none after the point from 100 on."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+        worst = number(max(values["longest pause, s"]))
+        yield name, *(number(median(values[key])) for key in list(_SWEPT)[:-1]), worst
