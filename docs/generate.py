@@ -1,8 +1,8 @@
 """Writes the generated parts of the documentation: ``python docs/generate.py`` (``make docs``).
 
-cli.md is written as a whole; in the other pages only what is between the two marks. The texts come
-from the code (the Typer app, the checks, the error tree, `Config`, the result dataclasses), and
-from the recorded runs of the benchmarks.
+cli.md and schema.json are written as a whole; in the other pages only what is between the two
+marks. The texts come from the code (the Typer app, the checks, the error tree, `Config`, the result
+dataclasses), and from the recorded runs of the benchmarks.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 from generate_benchmarks import benchmarks_text  # noqa: E402
 from generate_json import json_text  # noqa: E402
+from generate_schema import schema_text  # noqa: E402
 from generate_table import table  # noqa: E402
 
 import macnet  # noqa: E402
@@ -68,7 +69,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "json.md": json_text(),
         DOCS / "benchmarks/README.md": benchmarks_text(),
     }
-    found = {REFERENCE / "cli.md": cli_text()}
+    found = {REFERENCE / "cli.md": cli_text(), REFERENCE / "schema.json": schema_text()}
     for page, text in parts.items():
         head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         _, _, tail = rest.partition(END)

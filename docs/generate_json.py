@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from netaddr import IPAddress, IPNetwork
 
@@ -19,7 +19,16 @@ from macnet.networks import Selected
 from macnet.tunnel import DownResult, Plan, SetupResult, Status
 from macnet.watch import WatchLine
 
-_CHANGED = {"changed": "true or false"}
+
+@dataclass(frozen=True)
+class Note:
+    """More about a field; one that is there only ``sometimes`` may be missing."""
+
+    text: str
+    sometimes: bool = False
+
+
+_CHANGED = {"changed": bool}
 
 #: kind -> (the command that prints it, what it holds). A list has one element of the class.
 KINDS: dict[str, tuple[str, Any]] = {
@@ -31,12 +40,16 @@ KINDS: dict[str, tuple[str, Any]] = {
     "status_all": ("macnet status --all", [Status]),
     "networks": ("macnet networks", [Selected]),
     "map": ("macnet map", Chart),
-    "report": ("macnet report", {"path": "string", "parts": "list of string"}),
+    "report": ("macnet report", {"path": str, "parts": tuple[str, ...]}),
     "connect": ("macnet connect", _CHANGED),
     "disconnect": ("macnet disconnect", _CHANGED),
     "profile": (
         "macnet profile",
-        {"profile": "string, without `--output`", "path": "string, with it", **_CHANGED},
+        {
+            "profile": Annotated[str, Note("without `--output`", sometimes=True)],
+            "path": Annotated[str, Note("with it", sometimes=True)],
+            "changed": Annotated[bool, Note("with it", sometimes=True)],
+        },
     ),
     "watch": ("macnet watch", WatchLine),
     "down": ("macnet down", DownResult),
@@ -44,18 +57,18 @@ KINDS: dict[str, tuple[str, Any]] = {
         "macnet down --all",
         {
             "tunnels": tuple[DownResult, ...],
-            "errors": "list of objects with `code`, `message`, `hint`",
+            "errors": [{"code": str, "message": str, "hint": str | None}],
         },
     ),
     "agent": ("macnet agent install, uninstall, status", {**_CHANGED, "status": AgentStatus}),
     "error": (
         "any command that fails",
         {
-            "code": "string, one of the [error codes](exit-codes.md#error-codes)",
-            "exit_code": "number",
-            "message": "string",
-            "hint": "string or null",
-            "detail": "string or null; missing where `code` is `interrupted`",
+            "code": Annotated[str, Note("one of the [error codes](exit-codes.md#error-codes)")],
+            "exit_code": int,
+            "message": str,
+            "hint": str | None,
+            "detail": str | None,
         },
     ),
 }
@@ -101,9 +114,12 @@ def _object(item: type[Any], seen: list[type[Any]]) -> Iterator[str]:
 
 
 def _words(kind: object, seen: list[type[Any]]) -> str:
-    """A type in words; dataclasses are noted in ``seen`` and linked. Texts are words already."""
-    if isinstance(kind, str):
-        return kind
+    """A type in words; dataclasses are noted in ``seen`` and linked."""
+    if get_origin(kind) is Annotated:
+        inner, note = get_args(kind)
+        return f"{_words(inner, seen)}, {note.text}"
+    if isinstance(kind, list):
+        return f"list of objects with {', '.join(f'`{name}`' for name in kind[0])}"
     if isinstance(kind, type) and kind in _PLAIN:
         return _PLAIN[kind]
     if isinstance(kind, type) and is_dataclass(kind):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.json_schema import validate
 from tests.lab import BASE_IMAGE, UDP_ECHO_PORT, Lab
 from tests.lab.process import Completed
 
@@ -64,10 +65,8 @@ class Mac:
         return {"MACNET_BASE_IMAGE": BASE_IMAGE, **(env or {})}
 
     def json(self, *words: str, check: bool = True) -> dict[str, Any]:
-        """Run macnet with --json and parse what it prints."""
-        value: dict[str, Any] = json.loads(self.macnet(*words, "--json", check=check).stdout)
-        assert value["version"] == 1
-        return value
+        """Run macnet with --json and parse what it prints, which must be as documented."""
+        return validate(json.loads(self.macnet(*words, "--json", check=check).stdout))
 
     def fails(
         self, code: int, *words: str, env: Mapping[str, str] | None = None, hint: bool = True

@@ -23,6 +23,7 @@ from tests.e2e.world import (
     network,
     remove_network,
 )
+from tests.json_schema import validate
 from tests.lab.process import Running
 
 SUBNET = "172.83.20.0/24"
@@ -115,7 +116,7 @@ def test_json_lines(up: Mac, tmp_path: Path) -> None:
     ):
         watching.wait_for(f"+ {SUBNET}")
         assert watching.end(signal.SIGTERM) == 0
-    lines = [json.loads(line) for line in watching.said.splitlines()]
+    lines = [validate(json.loads(line)) for line in watching.said.splitlines()]
     assert {(line["version"], line["kind"]) for line in lines} == {(1, "watch")}
     assert [line["watch"]["kind"] for line in lines] == ["ready", "routes"]
     assert lines[1]["watch"]["added"] == [SUBNET]

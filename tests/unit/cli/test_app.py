@@ -30,6 +30,7 @@ from macnet.errors import (
     StateError,
     SubnetConflict,
 )
+from tests.json_schema import validate
 
 #: Each command, with the arguments that it needs.
 COMMANDS = (
@@ -63,7 +64,7 @@ class Ended:
     @property
     def error(self) -> dict[str, Any]:
         """The error object on stdout; nothing else is there."""
-        found = json.loads(self.out)
+        found = validate(json.loads(self.out))
         assert found["kind"] == "error"
         error: dict[str, Any] = found["error"]
         return error

@@ -17,6 +17,7 @@ from macnet.cli.output import Output
 from macnet.config import Config
 from macnet.runner import SystemRunner
 from macnet.tunnel import Tunnel, apply
+from tests.json_schema import validate
 from tests.unit.tunnel.world import World
 
 
@@ -25,7 +26,7 @@ def run(*words: str) -> Result:
 
 
 def parsed(result: Result) -> Any:  # noqa: ANN401 - whatever JSON holds
-    return json.loads(result.stdout)
+    return validate(json.loads(result.stdout))
 
 
 def test_help_loads_nothing_heavy() -> None:
