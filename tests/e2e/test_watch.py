@@ -100,6 +100,10 @@ def test_a_new_network_answers_within_two_seconds_and_open_connections_stay(
             finally:
                 remove_network(up.lab, name)
             watching.wait_for(f"- {subnet}.0/24")
+            # Until the client is back: a change that finds it connecting waits for that too.
+            web = up.lab.sample.address("web")
+            time.sleep(0.5)
+            wait_until(partial(up.pings, web, wait_s=0.1), SOON, "an answer")
         assert watching.end(signal.SIGTERM) == 0
     assert median(took) < 2, took
 
