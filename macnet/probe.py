@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
+import os
 import re
 import resource
 import secrets
@@ -157,6 +159,7 @@ async def _connect(address: IPAddress, port: int, timeout_s: float) -> TcpResult
             sock.setblocking(False)
             loop = asyncio.get_running_loop()
             await asyncio.wait_for(loop.sock_connect(sock, (str(address), port)), timeout_s)
+            _confirm(sock)
     except ConnectionRefusedError:
         return TcpResult(address, port, TcpOutcome.REFUSED, _elapsed_ms(begin))
     except TimeoutError:
@@ -165,6 +168,20 @@ async def _connect(address: IPAddress, port: int, timeout_s: float) -> TcpResult
     except OSError as error:
         return TcpResult(address, port, TcpOutcome.UNREACHABLE, error=_reason(error))
     return TcpResult(address, port, TcpOutcome.OPEN, _elapsed_ms(begin))
+
+
+def _confirm(sock: socket.socket) -> None:
+    """Raise what has ended a connection that was reported as made.
+
+    Linux may call a socket connected just before it knows the ICMP error that ended it. A reset
+    is no such error: somebody was there to send it.
+    """
+    try:
+        sock.getpeername()
+    except OSError as error:
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number not in {0, errno.ECONNRESET}:
+            raise OSError(number, os.strerror(number)) from error
 
 
 def _elapsed_ms(begin: float) -> float:

@@ -79,6 +79,34 @@ def test_many_silent_targets_take_one_timeout(open_port: int, silent_port: int) 
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize(
+    ("number", "outcome"),
+    [
+        (errno.EHOSTUNREACH, TcpOutcome.UNREACHABLE),
+        (errno.ECONNREFUSED, TcpOutcome.REFUSED),
+        (errno.ECONNRESET, TcpOutcome.OPEN),
+        (0, TcpOutcome.OPEN),
+    ],
+)
+def test_a_connection_that_was_over_when_it_was_reported_is_what_ended_it(
+    open_port: int, monkeypatch: pytest.MonkeyPatch, number: int, outcome: TcpOutcome
+) -> None:
+    class Late(socket.socket):
+        def getpeername(self) -> object:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+        def getsockopt(self, level: int, option: int, *rest: int) -> object:  # type: ignore[override]
+            error = (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
+            # asyncio asks too, a moment before: then there is no error yet.
+            if error and sys._getframe(1).f_code.co_name == "_confirm":
+                return number
+            return super().getsockopt(level, option, *rest)
+
+    monkeypatch.setattr(socket, "socket", Late)
+    (result,) = connect_all([(LOCALHOST, open_port)])
+    assert result.outcome is outcome
+
+
 def test_connect_over_ipv6() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         [result] = connect_all([(IPAddress("::1"), server.getsockname()[1])])
