@@ -85,7 +85,7 @@ format: $(READY) ## put the code into its form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(READY) ## write the generated parts of docs/reference anew
+docs: $(READY) ## write the generated parts of docs/ anew
 	$(PYTHON) docs/generate.py
 
 pictures: lab ## make the README's pictures from a run in a lab (needs tmux)

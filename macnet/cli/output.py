@@ -222,7 +222,6 @@ def _folded(text: str, indent: int) -> list[str]:
         width=max(40, _width(sys.stdout)),
         subsequent_indent=" " * indent,
         replace_whitespace=False,
-        drop_whitespace=True,
         break_long_words=False,
         break_on_hyphens=False,
     )

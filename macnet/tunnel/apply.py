@@ -55,8 +55,8 @@ class Applied:
 
     changed: bool
     port: int
-    verified: str | None
-    new_profile: bool
+    verified: str | None = None
+    new_profile: bool = False
 
 
 def apply_plan(

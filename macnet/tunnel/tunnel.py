@@ -18,7 +18,7 @@ from macnet.networks import Selected
 from macnet.paths import TunnelPaths
 from macnet.progress import Progress, stage
 from macnet.state import load_state
-from macnet.tunnel.apply import Apply, apply_plan, connect_client, follow_plan
+from macnet.tunnel.apply import Applied, Apply, apply_plan, connect_client, follow_plan
 from macnet.tunnel.conflicts import select
 from macnet.tunnel.direct import find_direct_way
 from macnet.tunnel.facts import Facts, Surroundings, gather_facts, list_networks
@@ -140,7 +140,8 @@ class Tunnel:
                     hint="the warnings name who uses the addresses; --remap auto gives others",
                 )
             if not force and (why := find_direct_way(facts, plan, self.around.runner)):
-                return self._result(facts, plan, changed=False, already_reachable=why)
+                untouched = Applied(changed=False, port=plan.port)
+                return self._result(plan, untouched, already_reachable=why)
             return self._apply(facts, plan)
 
     def regenerate(self, *, keys: bool = False) -> SetupResult:
@@ -209,11 +210,7 @@ class Tunnel:
             options=self._options,
             renew_keys=renew_keys,
         )
-        return replace(
-            self._result(facts, plan, changed=done.changed, port=done.port),
-            verified=done.verified,
-            new_profile=done.new_profile,
-        )
+        return self._result(plan, done)
 
     def _apply_to(self) -> Apply:
         return Apply(
@@ -226,26 +223,21 @@ class Tunnel:
         )
 
     def _result(
-        self,
-        facts: Facts,
-        plan: Plan,
-        *,
-        changed: bool,
-        port: int | None = None,
-        already_reachable: str | None = None,
+        self, plan: Plan, done: Applied, *, already_reachable: str | None = None
     ) -> SetupResult:
         return SetupResult(
-            changed=changed,
-            port=port or plan.port,
+            changed=done.changed,
+            port=done.port,
             tunnel_subnet=plan.tunnel_subnet,
             client=self.client.name,
             client_reason=self.client_reason,
             profile=str(self.paths.profile),
             networks=plan.networks,
             routes=plan.routes,
-            verified=None,
+            verified=done.verified,
             warnings=plan.warnings,
             already_reachable=already_reachable,
+            new_profile=done.new_profile,
         )
 
     def connect(self) -> bool:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.steps import Mac
+from tests.lab.process import Completed
 
 
-def completed(mac: Mac, line: str) -> list[str]:
-    """What bash is offered for the last word of a line; the protocol is Typer's."""
-    env = {
+def press_tab(mac: Mac, line: str, **env: str) -> Completed:
+    """Complete the last word of a line as bash does; the protocol is Typer's."""
+    words = {
         "_MACNET_COMPLETE": "complete_bash",
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(line.split(" ")) - 1),
     }
-    return mac.macnet(env=env).stdout.split()
+    return mac.macnet(env={**words, **env})
+
+
+def completed(mac: Mac, line: str) -> list[str]:
+    """What is offered."""
+    return press_tab(mac, line).stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -44,11 +50,5 @@ def test_contexts(mac: Mac) -> None:
 
 
 def test_an_engine_that_is_away_offers_nothing_and_says_nothing(mac: Mac) -> None:
-    env = {
-        "DOCKER_HOST": "unix:///nowhere.sock",
-        "_MACNET_COMPLETE": "complete_bash",
-        "COMP_WORDS": "macnet check re",
-        "COMP_CWORD": "2",
-    }
-    done = mac.macnet(env=env)
+    done = press_tab(mac, "macnet check re", DOCKER_HOST="unix:///nowhere.sock")
     assert (done.stdout.strip(), done.stderr) == ("", "")
