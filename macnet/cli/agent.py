@@ -17,8 +17,7 @@ app = typer.Typer(
     name="agent",
     help="Run `macnet watch` at login.",
     no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **options.SETTINGS,
 )
 
 

@@ -27,6 +27,7 @@ from macnet.cli import (
     status,
     watch,
 )
+from macnet.cli.options import SETTINGS
 from macnet.cli.output import Output
 from macnet.errors import ChecksFailed, MacnetError
 
@@ -51,11 +52,6 @@ COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "report": report.report,
     "down": down.down,
 }
-_SETTINGS: dict[str, Any] = {
-    "rich_markup_mode": None,  # plain help: it loads twice as fast
-    "pretty_exceptions_enable": False,  # they show local variables, which may be keys
-    "context_settings": {"help_option_names": ["-h", "--help"]},
-}
 
 
 class OnDemand(UserDict[str, Any]):
@@ -67,7 +63,7 @@ class OnDemand(UserDict[str, Any]):
         if isinstance(found, typer.Typer):
             found = self.data[name] = typer.main.get_group(found)
         elif found is COMMANDS[name]:
-            alone = typer.Typer(add_completion=False, **_SETTINGS)
+            alone = typer.Typer(add_completion=False, **SETTINGS)
             alone.command(name)(found)
             found = self.data[name] = typer.main.get_command(alone)
         return found
@@ -120,7 +116,7 @@ app = typer.Typer(
     help="Reach Docker containers by their IP from this machine.",
     epilog="`macnet setup` makes the tunnel, `macnet check` finds what is wrong.",
     no_args_is_help=True,
-    **_SETTINGS,
+    **SETTINGS,
 )
 
 

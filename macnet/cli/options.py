@@ -9,6 +9,13 @@ import typer
 
 from macnet.cli.output import Output
 
+#: How every Typer app of macnet behaves.
+SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,  # plain help: it loads twice as fast
+    "pretty_exceptions_enable": False,  # they show local variables, which may be keys
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
 
 def _json(context: typer.Context, wanted: bool) -> bool:
     # Remembered before the command runs: an error about another option is JSON too.
