@@ -55,7 +55,7 @@ SETTINGS: Mapping[str, str] = {
     "installed on a Mac, else openvpn.",
     "routes": "`exact`: each subnet has a route. `pools`: the engine's whole address pools.",
     "remap": "`auto`, or pairs `SUBNET=SUBNET` of one size: the Docker subnet, and the one under "
-    "which this machine reaches it.",
+    "which this machine reaches it. Kept in the tunnel's table.",
 }
 
 

@@ -1,4 +1,4 @@
-"""The configuration: defaults < file < environment < last setup < command line.
+"""The configuration: defaults < file < environment < tunnel's table < last setup < command line.
 
 `load_config` looks at the sources in that order and checks each value that wins, once. Whatever
 is wrong is a `BadValue` that names the source, the value and the allowed form.
@@ -6,13 +6,13 @@ is wrong is a `BadValue` that names the source, the value and the allowed form.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 from netaddr import IPNetwork
 
+from macnet.config_file import REMAP_AUTO, TUNNELS, ConfigFile
 from macnet.errors import BadValue
 from macnet.values import (
     DEFAULT_PORT,
@@ -27,7 +27,10 @@ from macnet.values import (
     RemapWish,
     RoutesChoice,
     Unfit,
+    parse_chosen,
 )
+
+_T = TypeVar("_T")
 
 __all__ = [
     "DEFAULT_PORT",
@@ -65,36 +68,46 @@ class Config:
 
 
 def load_config(
-    path: Path,
+    file: ConfigFile,
     environ: Mapping[str, str],
     remembered: Mapping[str, object],
     flags: Mapping[str, object],
 ) -> Config:
     """Return the configuration from all sources.
 
-    ``path`` is the TOML file, which may be absent. ``remembered`` and ``flags`` have the names
-    of `Config`'s fields as keys; None (and an empty list of a repeatable option) means not
-    given. Raises `BadValue`.
+    ``remembered`` and ``flags`` have the names of `Config`'s fields as keys; None (and an empty
+    list of a repeatable option) means not given. The tunnel's table in ``file`` counts where
+    ``flags`` name the tunnel. Raises `BadValue`.
     """
-    values = {}
-    for name, given in _given(path, environ, remembered, flags).items():
-        try:
-            values[name] = PARSERS[name](given.value)
-        except Unfit as error:
-            raise BadValue(
-                f"{given.place}: {_shown(given.value)} is not {error.wanted}", hint=error.hint
-            ) from None
-    return Config(**values)  # type: ignore[arg-type]  # each parser gives its field's type
+    values = {
+        name: _parsed(PARSERS[name], given)
+        for name, given in _given(file, environ, remembered, flags).items()
+    }
+    config = Config(**values)  # type: ignore[arg-type]  # each parser gives its field's type
+    table, place = _table(file, flags)
+    if REMAP_AUTO not in table:
+        return config
+    chosen = _parsed(parse_chosen, _Given(table[REMAP_AUTO], place, f"{place}, key {REMAP_AUTO}"))
+    return replace(config, remap=replace(config.remap, chosen=chosen))
+
+
+def _parsed(parse: Callable[[object], _T], given: _Given) -> _T:
+    try:
+        return parse(given.value)
+    except Unfit as error:
+        raise BadValue(
+            f"{given.place}: {_shown(given.value)} is not {error.wanted}", hint=error.hint
+        ) from None
 
 
 def explain(
-    path: Path,
+    file: ConfigFile,
     environ: Mapping[str, str],
     remembered: Mapping[str, object],
     flags: Mapping[str, object],
 ) -> dict[str, str]:
     """Return where each field of `load_config`'s result comes from, in words for a person."""
-    given = _given(path, environ, remembered, flags)
+    given = _given(file, environ, remembered, flags)
     return {
         item.name: given[item.name].source if item.name in given else "default"
         for item in fields(Config)
@@ -126,21 +139,25 @@ class _Given:
 
 
 def _given(
-    path: Path,
+    file: ConfigFile,
     environ: Mapping[str, str],
     remembered: Mapping[str, object],
     flags: Mapping[str, object],
 ) -> dict[str, _Given]:
     """Return for each field that has a value the one that wins, unchecked."""
     result = {
-        name: _Given(value, str(path), f"{path}, key {name}") for name, value in _file(path).items()
+        name: _Given(value, str(file.path), f"{file.path}, key {name}")
+        for name, value in file.settings.items()
     }
+    table, place = _table(file, flags)
     for name in PARSERS:
         variable = f"MACNET_{name.upper()}"
         # Like an unset one: that is how a wrapper script switches a variable off. A tunnel's
         # name is no setting of the environment, as it decides whose files are meant.
         if name != "name" and (text := environ.get(variable, "")):
             result[name] = _Given(text, variable, variable)
+        if name in table:
+            result[name] = _Given(table[name], place, f"{place}, key {name}")
         option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
         if not _absent(value := remembered.get(name)):
             result[name] = _Given(value, "last setup", f"{option}, remembered from the last setup")
@@ -149,36 +166,14 @@ def _given(
     return result
 
 
+def _table(file: ConfigFile, flags: Mapping[str, object]) -> tuple[Mapping[str, object], str]:
+    """The settings of the tunnel that ``flags`` name, and where they stand."""
+    name = flags.get("name")
+    return file.table(str(name)), f"{file.path}, table {TUNNELS}.{name}"
+
+
 def _absent(value: object) -> bool:
     return value is None or (isinstance(value, list | tuple) and not value)
-
-
-def _file(path: Path) -> dict[str, object]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise BadValue(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadValue(f"{path} is not UTF-8 text", hint="Save it as UTF-8.") from error
-    import tomllib  # noqa: PLC0415 - most users have no such file
-
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadValue(
-            f"{path} is not valid TOML: {error}",
-            hint='A line reads like `port = 13194` or `networks = ["web*"]`.',
-        ) from error
-    for key in values:
-        # A tunnel's name follows from its context.
-        if key not in PARSERS or key == "name":
-            near = difflib.get_close_matches(key, PARSERS, n=1)
-            known = f"The keys are {', '.join(sorted(PARSERS))}."
-            hint = f"Did you mean `{near[0]}`?" if near else known
-            raise BadValue(f"{path}: there is no key {key!r}", hint=hint)
-    return values
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,7 +58,29 @@ def write_private(path: Path, data: bytes) -> bool:
     return True
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of a file that is the user's own, as safely as `write_private`.
+
+    A link stays a link, and the file keeps its mode and its owner; a new one gets mode 0600.
+    """
+    try:
+        if not path.parent.exists():
+            ensure_private_dir(path.parent)
+        target = path.resolve()
+        _replace(target, data, target.stat() if target.exists() else None)
+    except OSError as error:
+        raise _translated(error, "write", path) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove the file ``path``, if it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _translated(error, "remove", path) from error
+
+
+def _replace(path: Path, data: bytes, like: os.stat_result | None = None) -> None:
     _sweep(path)
     # A rename is atomic within one file system only, hence the same directory.
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -67,7 +90,11 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o600)  # mkstemp's own mode follows the umask
+        if like is not None:
+            with suppress(OSError):  # only root may give a file to another
+                os.chown(temporary, like.st_uid, like.st_gid)
+        # mkstemp's own mode follows the umask.
+        temporary.chmod(0o600 if like is None else stat.S_IMODE(like.st_mode))
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):

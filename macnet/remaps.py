@@ -26,29 +26,47 @@ Reserved = Iterable[tuple[IPNetwork, str]]
 def remap_networks(
     selected: Iterable[Selected],
     wish: RemapWish,
-    known: Mapping[IPNetwork, IPNetwork],
     reserved: Reserved,
 ) -> tuple[Selected, ...]:
     """Give subnets other addresses, as asked for or where they collide with this host.
 
-    ``known`` are the remaps of the last setup (real -> seen): an automatic one stays as it is
-    while its range is free. ``reserved`` are the ranges in use, each with the words that say
-    whose they are. Raises `SubnetConflict` where a range that was asked for is not free.
+    A range that was chosen before stays as it is while it is free. ``reserved`` are the ranges
+    in use, each with the words that say whose they are. Raises `SubnetConflict` where a range
+    that was asked for is not free.
     """
     selected = tuple(selected)
     taken = [*reserved]
     for item in selected:
         taken += [(s.cidr, f"Docker's network {item.network.name}") for s in item.network.subnets]
-    return tuple(_remap(item, wish, known, taken) for item in selected)
+    return tuple(_remap(item, wish, taken) for item in selected)
+
+
+def kept_choices(
+    wish: RemapWish, selected: Iterable[Selected]
+) -> tuple[tuple[IPNetwork, IPNetwork], ...]:
+    """What "auto" has chosen, with the choices of before for networks that are not there now.
+
+    Those are kept until another needs their range, as the network may come back.
+    """
+    if not wish.auto:
+        return ()
+    asked = dict(wish.pairs)
+    now = {s.cidr: s.seen for item in selected for s in item.subnets if s.seen is not None}
+    used = [*now.values(), *asked.values()]
+    kept = {
+        real: seen
+        for real, seen in wish.chosen
+        if real in now or not any(overlap(seen, net) for net in used)
+    }
+    return tuple((real, seen) for real, seen in {**kept, **now}.items() if real not in asked)
 
 
 def _remap(
     item: Selected,
     wish: RemapWish,
-    known: Mapping[IPNetwork, IPNetwork],
     taken: list[tuple[IPNetwork, str]],
 ) -> Selected:
-    asked = dict(wish.pairs)
+    asked, known = dict(wish.pairs), dict(wish.chosen)
     colliding = {subnet.cidr for subnet, _ in item.left_out}
     routed: list[Subnet] = []
     left_out: list[tuple[Subnet, str]] = []

@@ -21,8 +21,7 @@ FORMAT_VERSION = 1
 class TunnelState:
     """What was chosen for one tunnel.
 
-    ``options`` are the command-line options of the last setup, as plain JSON values;
-    ``remaps`` the Docker subnets that are reached under other ranges (real -> seen).
+    ``options`` are the command-line options of the last setup, as plain JSON values.
     ``engine`` is the identifier of the engine that the helper was made on.
     ``moved_from`` is the tunnel subnet before this one, which the client may still hold.
     """
@@ -34,7 +33,6 @@ class TunnelState:
     context: str | None = None
     engine: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
-    remaps: Mapping[IPNetwork, IPNetwork] = field(default_factory=dict)
     moved_from: IPNetwork | None = None
 
     def move(self, tunnel_subnet: IPNetwork, relay_subnet: IPNetwork) -> TunnelState:
@@ -79,7 +77,6 @@ def save_state(path: Path, state: TunnelState) -> bool:
         "engine": state.engine,
         "options": dict(state.options),
         "moved_from": _text(state.moved_from),
-        "remaps": {str(real): str(seen) for real, seen in state.remaps.items()},
     }
     return write_private(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
@@ -114,17 +111,7 @@ def _parse(data: bytes, path: Path) -> TunnelState:
         engine=_string(record, "engine"),
         options=options,
         moved_from=_subnet(record, "moved_from"),
-        remaps=_remaps(record.get("remaps", {})),
     )
-
-
-def _remaps(value: object) -> dict[IPNetwork, IPNetwork]:
-    if not isinstance(value, dict):
-        raise ValueError("remaps is not an object")
-    try:
-        return {IPNetwork(real): IPNetwork(seen) for real, seen in value.items()}
-    except (AddrFormatError, TypeError) as error:
-        raise ValueError(f"remaps is {value!r}") from error
 
 
 def _string(record: Mapping[str, object], key: str) -> str | None:

@@ -48,17 +48,30 @@ class RoutesChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemapWish:
-    """Which Docker subnets get other addresses here: pairs (real, seen), and colliding ones."""
+    """Which Docker subnets get other addresses here: pairs (real, seen), and colliding ones.
+
+    ``chosen`` are the pairs that were given to colliding ones before.
+    """
 
     auto: bool = False
     pairs: tuple[tuple[IPNetwork, IPNetwork], ...] = ()
+    chosen: tuple[tuple[IPNetwork, IPNetwork], ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What was asked for, as `--remap` takes it."""
+        return (*(["auto"] if self.auto else ()), *pair_words(self.pairs))
 
     def __str__(self) -> str:
-        words = ["auto"] if self.auto else []
-        return " ".join([*words, *(f"{real}={seen}" for real, seen in self.pairs)])
+        return " ".join(self.words)
 
 
 NO_REMAP = RemapWish()
+
+
+def pair_words(pairs: Iterable[tuple[IPNetwork, IPNetwork]]) -> tuple[str, ...]:
+    """Each pair (real, seen) as "REAL=SEEN"."""
+    return tuple(f"{real}={seen}" for real, seen in pairs)
 
 
 class ClientChoice(StrEnum):
@@ -178,6 +191,14 @@ def _remap(value: object) -> RemapWish:
             raise Unfit(wanted, "Each subnet needs a range of its own.")
         pairs[real] = seen
     return RemapWish(auto, tuple(pairs.items()))
+
+
+def parse_chosen(value: object) -> tuple[tuple[IPNetwork, IPNetwork], ...]:
+    """The pairs in a list of "REAL=SEEN". Raises `Unfit`."""
+    wish = _remap(value)
+    if wish.auto:
+        raise Unfit("a list of pairs", "`auto` belongs to the key `remap`.")
+    return wish.pairs
 
 
 #: For each field of `macnet.config.Config` what makes its value of what was given.

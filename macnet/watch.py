@@ -64,6 +64,10 @@ class WatchLine:
 Report = Callable[[WatchLine], None]
 
 
+class _Moved(Exception):
+    """The settings name another engine."""
+
+
 class Watch:
     """Runs until it is interrupted; each line that it reports is a change."""
 
@@ -93,6 +97,9 @@ class Watch:
                     self._found()
                     delay = RETRY_S
                     self._follow(tunnel, events)
+            except _Moved:
+                self._greeted = False
+                continue
             except EngineError as error:
                 if not self._lost:
                     self._lost = True
@@ -122,10 +129,16 @@ class Watch:
                 alive = now
 
     def _look(self, tunnel: Tunnel) -> None:
-        """One look; a problem that is not the engine's is reported and watching goes on."""
+        """One look; a problem that is not the engine's is reported and watching goes on.
+
+        With the settings of now: a setup or the user may have changed them.
+        """
         while True:
             try:
-                lines = list(lines_of(tunnel.follow()))
+                now = self._open_tunnel()
+                if now.config.context != tunnel.config.context:
+                    raise _Moved
+                lines = list(lines_of(now.follow(tunnel.engine)))
             except Busy:
                 time.sleep(BUSY_S)
                 continue

@@ -203,7 +203,6 @@ class Context:
             self.routes,
             self.tunnel_subnet,
             self.relay_subnet,
-            self.state.remaps,
         )
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from macnet import host
 from macnet.cli.output import Output
 from macnet.clients import get_client
 from macnet.config import Config, explain, load_config, plain_options
+from macnet.config_file import REMAP, ConfigFile, RemapTable, read_config_file
 from macnet.contexts import EngineAddress, resolve_engine
 from macnet.engine import Engine, connect_engine
 from macnet.errors import EngineError, MacnetError, UnknownContext
@@ -22,8 +24,8 @@ from macnet.state import load_state
 from macnet.tunnel import Setting, Status, Surroundings, Tunnel, report_status
 
 DEFAULT_TUNNEL = "macnet"
-#: They choose the tunnel whose options are remembered.
-_NOT_REMEMBERED = frozenset({"context", "name"})
+#: The first two choose the tunnel whose options are remembered; remaps stand in config.toml.
+_NOT_REMEMBERED = frozenset({"context", "name", "remap"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,13 @@ def open_session(run: typer.Context, /, **flags: object) -> Session:
     """Load the configuration with ``flags`` on top and prepare, but touch nothing yet."""
     output = run.find_root().ensure_object(Output)
     paths = Paths.default()
+    file = read_config_file(paths.config_file)
     # Whose remembered options count depends on the context, which is itself a setting.
-    context = load_config(paths.config_file, os.environ, {}, flags).context
-    flags = {**flags, "name": tunnel_name(context)}
-    files = paths.tunnel(tunnel_name(context))
+    name = tunnel_name(load_config(file, os.environ, {}, flags).context)
+    flags = {**flags, "name": name}
+    files = paths.tunnel(name)
     remembered = load_state(files.state, output).options
-    arguments = (paths.config_file, os.environ, remembered, flags)
+    arguments = (file, os.environ, remembered, flags)
     config = load_config(*arguments)
     sources = explain(*arguments)
     runner = SystemRunner()
@@ -139,8 +142,18 @@ def open_session(run: typer.Context, /, **flags: object) -> Session:
             **remembered,
             **{k: v for k, v in plain_options(flags).items() if k not in _NOT_REMEMBERED},
         },
+        remaps=RemapTable(file.path, name, _remap_wish(file, config, flags)),
     )
     return Session(output, config, tunnel, tuple(_settings(config, sources)))
+
+
+def _remap_wish(file: ConfigFile, config: Config, flags: Mapping[str, object]) -> object:
+    """What the tunnel's table is to say: of ``flags``, where they ask for or end remaps."""
+    if "remap" not in plain_options(flags):
+        return file.table(config.name).get(REMAP)
+    for_all = REMAP in file.settings or os.environ.get("MACNET_REMAP")
+    # An empty list is needed only against what holds for every tunnel.
+    return list(config.remap.words) if config.remap.words or for_all else None
 
 
 def _settings(config: Config, sources: dict[str, str]) -> list[Setting]:

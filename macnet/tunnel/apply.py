@@ -14,6 +14,7 @@ from netaddr import IPAddress
 
 from macnet.clients.base import Client, ClientState
 from macnet.config import ClientChoice, Config
+from macnet.config_file import RemapTable
 from macnet.engine import Engine
 from macnet.errors import EngineRefused, MacnetError, PortTaken, TunnelTimeout
 from macnet.files import write_private
@@ -24,9 +25,11 @@ from macnet.paths import TunnelPaths
 from macnet.pki import Pki, ensure_pki
 from macnet.profile import Profile, render_profile
 from macnet.progress import Progress, stage
+from macnet.remaps import kept_choices
 from macnet.state import TunnelState, save_state
 from macnet.tunnel.facts import Surroundings
 from macnet.tunnel.plan import OWN_NETWORK, Action, Plan, next_free_port
+from macnet.values import pair_words
 
 #: Seconds for the client to connect, and then for the first answer through the tunnel.
 CONNECT_TIMEOUT_S = 30.0
@@ -47,6 +50,7 @@ class Apply:
     client: Client
     around: Surroundings
     progress: Progress
+    remaps: RemapTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,6 @@ def apply_plan(
             port=plan.port,
             token=state.token or secrets.token_hex(16),
             context=to.config.context,
-            remaps=plan.remaps,
         )
         save_state(to.paths.state, state)
     with stage(to.progress, "building the helper image") as step:
@@ -92,7 +95,7 @@ def apply_plan(
         changes.append(step)
     with stage(to.progress, "starting the server") as step:
         before, state = state, replace(state, options=options)
-        with _tried(to.paths.state, state, before):
+        with _tried(to.paths.state, state, before), to.remaps.tried(_chosen(plan, to)):
             spec, step.changed = _start_server(plan, state, pki, helper, to)
         state = replace(state, port=spec.port)
         changes.append(step)
@@ -165,7 +168,8 @@ def follow_plan(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> tuple[st
     routes = plan.helper_routes
     repaired = []
     moved = state.move(plan.tunnel_subnet, plan.relay_subnet)
-    save_state(to.paths.state, replace(moved, remaps=plan.remaps))
+    save_state(to.paths.state, moved)
+    to.remaps.keep(_chosen(plan, to))
     if plan.image is not Action.KEEP:
         ensure_image(to.engine, to.config.base_image, to.progress)
     if plan.server is not Action.KEEP and helper.ensure_server(spec, pki, routes):
@@ -175,6 +179,10 @@ def follow_plan(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> tuple[st
     if plan.relay is not Action.KEEP and helper.ensure_relay(spec):
         repaired.append(container_name(to.config.name, RELAY))
     return tuple(repaired)
+
+
+def _chosen(plan: Plan, to: Apply) -> tuple[str, ...]:
+    return pair_words(kept_choices(to.config.remap, plan.networks))
 
 
 def _spec(plan: Plan, state: TunnelState, pki: Pki, to: Apply) -> HelperSpec:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
 from netaddr import IPAddress, IPNetwork, IPSet
 
@@ -27,14 +26,13 @@ def select(
     routes: tuple[Route, ...],
     tunnel_subnet: IPNetwork,
     relay_subnet: IPNetwork,
-    remaps: Mapping[IPNetwork, IPNetwork] = MappingProxyType({}),
     *,
     own: str | None = None,
 ) -> tuple[Selected, ...]:
     """Which networks are routed, beside what this host and the tunnel use themselves.
 
-    ``remaps`` are those of the last setup; ``own`` is the tunnel's interface, where that does
-    not hold an address of ``tunnel_subnet`` yet.
+    ``own`` is the tunnel's interface, where that does not hold an address of ``tunnel_subnet``
+    yet.
     """
     own = own or own_interface(interfaces, tunnel_subnet)
     here = bridges_here(networks, interfaces)
@@ -47,7 +45,7 @@ def select(
     selected = select_networks(
         networks, include=config.networks, exclude=config.exclude, reserved=reserved
     )
-    return remap_networks(selected, config.remap, remaps, reserved)
+    return remap_networks(selected, config.remap, reserved)
 
 
 def pool_routes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,11 +83,6 @@ class Plan:
         )
 
     @property
-    def remaps(self) -> Mapping[IPNetwork, IPNetwork]:
-        """The Docker subnets that are reached under other ranges (real -> seen)."""
-        return {real: seen for seen, real in self.helper_routes.remaps}
-
-    @property
     def changes(self) -> bool:
         """Whether there is anything to do."""
         parts = (self.keys, self.image, self.server, self.relay, self.profile)
@@ -116,7 +111,6 @@ def plan_tunnel(
         facts.routes,
         tunnel_subnet,
         relay_subnet,
-        facts.state.remaps,
         own=present_interface(facts),
     )
     subnets = routed_subnets(selected)

@@ -88,7 +88,11 @@ def report_status(
         tunnel_subnet=state.tunnel_subnet,
         profile=str(paths.profile) if profile is not None else None,
         subnets=subnets,
-        remaps=tuple(RemapReport(real, seen) for real, seen in state.remaps.items()),
+        remaps=tuple(
+            RemapReport(real, seen)
+            for real, seen in (*config.remap.pairs, *config.remap.chosen)
+            if any(seen in net for net in subnets)
+        ),
         missing_routes=missing,
         certificates_expire=expires,
         warnings=(
@@ -117,7 +121,6 @@ def _left_out(
             routes(),
             state.tunnel_subnet or config.tunnel_subnet or DEFAULT_TUNNEL_SUBNET,
             state.relay_subnet or DEFAULT_RELAY_SUBNET,
-            state.remaps,
         )
     except MacnetError as error:
         yield f"the networks cannot be judged: {error}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from macnet.clients.base import Client
 from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
+from macnet.config_file import RemapTable
 from macnet.engine import Engine
 from macnet.errors import NotSetUp, SubnetConflict
 from macnet.files import lock, read_private, remove_tunnel_files, write_private
@@ -43,8 +44,9 @@ class Tunnel:
         around: Surroundings,
         progress: Progress,
         options: Mapping[str, object],
+        remaps: RemapTable,
     ) -> None:
-        """Nothing is asked or changed yet. ``options`` are remembered by the next setup."""
+        """Nothing is asked or changed yet. The next setup remembers ``options`` and ``remaps``."""
         self.config = config
         self.paths = paths
         self.client = client
@@ -53,6 +55,7 @@ class Tunnel:
         self.progress = progress
         self._open_engine = open_engine
         self._options = options
+        self._remaps = remaps
         self._engine: Engine | None = None
 
     @property
@@ -94,7 +97,6 @@ class Tunnel:
             self.around.routes(),
             self.config.tunnel_subnet or state.tunnel_subnet or DEFAULT_TUNNEL_SUBNET,
             state.relay_subnet or DEFAULT_RELAY_SUBNET,
-            state.remaps,
         )
 
     def profile_text(self) -> str:
@@ -156,12 +158,15 @@ class Tunnel:
                 raise NotSetUp("there is no tunnel yet", hint="`macnet setup` makes one")
             return self._apply(facts, plan, renew_keys=keys)
 
-    def follow(self) -> FollowResult:
+    def follow(self, engine: Engine | None = None) -> FollowResult:
         """Bring the running helper up to date without touching the client or its profile.
+
+        On ``engine``, where that is connected already.
 
         A missing container is made again as long as the other one is there; where both are
         gone the tunnel was taken down, and that is left alone.
         """
+        self._engine = engine or self._engine
         with lock(self.paths.lock):
             facts = self.facts(ask_client=False)
             if facts.helper.server is None and facts.helper.relay is None:
@@ -220,6 +225,7 @@ class Tunnel:
             client=self.client,
             around=self.around,
             progress=self.progress,
+            remaps=self._remaps,
         )
 
     def _result(
@@ -275,6 +281,8 @@ class Tunnel:
             finally:
                 # Also without the engine: to remove the helper later takes no file of ours.
                 files = remove_tunnel_files(self.paths.root) if purge else ()
+                if purge:
+                    self._remaps.forget()
         return DownResult(
             disconnected=disconnected,
             containers=containers,

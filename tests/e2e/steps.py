@@ -84,6 +84,11 @@ class Mac:
         """The files of the default tunnel."""
         return self.lab.paths.mac_home / "tunnels/macnet"
 
+    @property
+    def config_file(self) -> Path:
+        """config.toml, which the user may have."""
+        return self.lab.paths.mac_home / "config.toml"
+
     def pings(self, address: str, *, wait_s: float = 2) -> bool:
         """Whether one ping is answered."""
         argv = ["ping", "-n", "-c", "1", "-W", str(wait_s), address]

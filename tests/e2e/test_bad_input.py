@@ -79,7 +79,7 @@ def test_a_bad_variable(mac: Mac, name: str, value: str) -> None:
     ],
 )
 def test_a_bad_configuration_file(mac: Mac, text: bytes, named: str) -> None:
-    path = mac.lab.paths.mac_home / "config.toml"
+    path = mac.config_file
     path.write_bytes(text)
     try:
         with nothing_changes(mac):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,9 @@ def test_every_container_of_both_is_reached(up: Mac, second: str) -> None:
     ]
     assert charts[0].keys() == charts[1].keys()
     assert ("app", "redis") in charts[0]
+    kept = tomllib.loads(up.config_file.read_text())["tunnels"]
+    assert list(kept) == [second]
+    assert any(pair.startswith("172.17.0.0/16=") for pair in kept[second]["remap_auto"])
     addresses = [
         [address for container in chart.values() for address in container["addresses"]]
         for chart in charts

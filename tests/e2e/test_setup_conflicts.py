@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,51 @@ def test_remap_reaches_both(lan: Mac) -> None:
     assert_traffic(lan)
     assert lan.macnet("check").returncode == 0
     assert "Nothing had to change." in lan.macnet("setup").stdout
+
+
+def test_a_remap_is_kept_in_the_config_file(lan: Mac) -> None:
+    """It outlives the tunnel's own record, and what the user writes there counts."""
+    file = lan.config_file
+    mine = "# mine\nclient = 'auto'  # as ever\n"
+    file.write_text(mine)
+
+    def kept() -> dict[str, object]:
+        found: dict[str, object] = tomllib.loads(file.read_text())["tunnels"]["macnet"]
+        return found
+
+    def pings(subnet: str) -> bool:
+        place = int(IPAddress(lan.lab.sample.address("two-homes", "extra"))) & 0xFFFF
+        return lan.pings(str(IPAddress(IPNetwork(subnet).first + place)))
+
+    lan.macnet("setup", "--remap", "auto")
+    assert kept() == {"remap": ["auto"], "remap_auto": ["172.18.0.0/16=10.192.0.0/16"]}
+    before = file.read_bytes()
+    assert before.decode().startswith(mine)
+    # Without the record of the last setup, and with nothing asked for.
+    lan.macnet("down")
+    (lan.root / "tunnel.json").unlink()
+    lan.macnet("setup")
+    assert pings("10.192.0.0/16")
+    assert file.read_bytes() == before
+    # The user moves it.
+    file.write_text(file.read_text().replace("10.192.0.0/16", "10.201.0.0/16"))
+    lan.macnet("regenerate")
+    assert pings("10.201.0.0/16")
+    [told] = lan.json("status")["status"]["remaps"]
+    assert told == {"subnet": "172.18.0.0/16", "seen": "10.201.0.0/16"}
+    # What fails is not kept.
+    before = file.read_bytes()
+    lan.fails(5, "setup", "--remap", "172.18.0.0/16=172.17.0.0/16")
+    assert file.read_bytes() == before
+    # It ends.
+    done = lan.macnet("setup", "--remap", "")
+    assert "extra (172.18.0.0/16) is not routed" in done.stderr
+    assert file.read_text() == mine
+    lan.macnet("setup", "--remap", "172.18.0.0/16=10.202.0.0/16")
+    assert kept() == {"remap": ["172.18.0.0/16=10.202.0.0/16"]}
+    lan.macnet("down", "--purge")
+    assert file.read_text() == mine
+    file.unlink()
 
 
 def test_no_tunnel_where_containers_answer_already(clean: Mac, tmp_path: Path) -> None:

@@ -66,6 +66,26 @@ def watch(mac: Mac, file: Path, *words: str) -> Iterator[Watching]:
         process.wait(10)
 
 
+def test_a_setup_beside_it_counts(up: Mac, tmp_path: Path) -> None:
+    """Watch does not bring back what another command has just left out."""
+    with watch(up, tmp_path / "said") as watching:
+        try:
+            up.macnet("setup", "--exclude", "noicc")
+            make_network(up.lab, "watched", "--subnet", SUBNET)
+            watching.wait_for(f"+ {SUBNET} watched")
+        finally:
+            remove_network(up.lab, "watched")
+        watching.wait_for(f"- {SUBNET}")
+        # A later look than those, so that it is no question of time.
+        up.macnet("watch", "--once")
+        assert "noicc" not in watching.said
+        routed = [row for row in up.json("networks")["networks"] if row["subnets"]]
+        assert "noicc" not in {row["network"]["name"] for row in routed}
+        assert not up.pings(up.lab.sample.address("noicc-web"), wait_s=1)
+    up.macnet("setup", "--exclude", "")
+    assert_traffic(up)
+
+
 def test_a_network_comes_and_goes(up: Mac, tmp_path: Path) -> None:
     with watch(up, tmp_path / "said") as watching:
         try:

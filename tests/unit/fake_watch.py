@@ -54,6 +54,18 @@ class Clock:
 Step = EngineEvent | MacnetError | float | Callable[[], None]
 
 
+class Opened:
+    """The tunnel with the settings of one moment."""
+
+    def __init__(self, world: World, config: Config) -> None:
+        self.engine = world
+        self.config = config
+
+    def follow(self, engine: World | None = None) -> FollowResult:
+        assert engine in {None, self.engine}
+        return self.engine.look()
+
+
 class World:
     """An engine whose events are a script, and a tunnel that counts the looks at it.
 
@@ -71,17 +83,13 @@ class World:
         self.closed = 0
         self.types: list[str] = []
         self.config = Config()
+        #: What the settings are at each opening, then as they were.
+        self.settings: list[Config | MacnetError] = []
         self.told: list[WatchLine] = []
 
     # The tunnel.
 
-    @property
-    def engine(self) -> World:
-        return self
-
-    def follow(self, types: list[str] | None = None) -> World | FollowResult:
-        if types is not None:
-            return self._subscribe(types)
+    def look(self) -> FollowResult:
         self.looks.append(self.clock.now)
         result = self.results.pop(0) if self.results else changes()
         if isinstance(result, MacnetError):
@@ -90,7 +98,7 @@ class World:
 
     # The engine.
 
-    def _subscribe(self, types: list[str]) -> World:
+    def follow(self, types: list[str]) -> World:
         self.types = types
         if not self.streams:
             raise End
@@ -131,7 +139,14 @@ class World:
     # Watch.
 
     def watch(self) -> Watch:
-        return Watch(lambda: cast(Tunnel, self), self.told.append)
+        return Watch(self._open, self.told.append)
+
+    def _open(self) -> Tunnel:
+        now = self.settings.pop(0) if self.settings else self.config
+        if isinstance(now, MacnetError):
+            raise now
+        self.config = now
+        return cast(Tunnel, Opened(self, now))
 
     def run(self) -> list[str]:
         """What is told until the script ends."""

@@ -18,7 +18,9 @@ from macnet.files import (
     ensure_private_dir,
     lock,
     read_private,
+    remove_file,
     remove_tunnel_files,
+    replace_file,
     set_aside,
     write_private,
 )
@@ -35,7 +37,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def failing(number: int) -> Callable[..., None]:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     return fail
@@ -244,3 +246,45 @@ def test_purge_refuses_a_link_in_the_roots_place(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="is a link"):
         remove_tunnel_files(tmp_path / "root")
     assert (tmp_path / "other").exists()
+
+
+def test_a_file_of_the_users_keeps_link_mode_and_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda _, *owner: given.append(owner))
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    real.chmod(0o640)
+    before = real.stat()
+    link.symlink_to(real)
+    replace_file(link, b"new")
+    assert link.is_symlink()
+    assert (real.read_text(), mode(real)) == ("new", 0o640)
+    assert given == [(before.st_uid, before.st_gid)]
+    replace_file(tmp_path / "folder" / "made", b"x")
+    assert mode(tmp_path / "folder" / "made") == 0o600
+    assert names_in(tmp_path) == ["folder", "link", "real"]
+
+
+def test_a_file_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine"
+    path.write_text("old")
+    remove_file(path)
+    remove_file(path)
+    assert names_in(tmp_path) == []
+    monkeypatch.setattr(Path, "unlink", failing(errno.EPERM))
+    with pytest.raises(StateError, match="cannot remove"):
+        remove_file(path)
+
+
+def test_a_file_of_the_users_that_cannot_be_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine"
+    path.write_text("old")
+    monkeypatch.setattr(Path, "replace", failing(errno.EROFS))
+    with pytest.raises(StateError, match="Read-only"):
+        replace_file(path, b"new")
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["mine"]

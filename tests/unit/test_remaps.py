@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -38,8 +39,8 @@ def remap(
     """What comes out where ``home`` ranges are used by this host."""
     reserved = [(net(text), "home") for text in home]
     selected = select_networks(networks, include=[include], exclude=[], reserved=reserved)
-    before = {net(real): net(seen) for real, seen in (known or {}).items()}
-    return remap_networks(selected, wish, before, reserved)
+    chosen = tuple((net(real), net(seen)) for real, seen in (known or {}).items())
+    return remap_networks(selected, replace(wish, chosen=chosen), reserved)
 
 
 def pairs(selected: Sequence[Selected]) -> dict[str, str | None]:

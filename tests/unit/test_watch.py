@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from macnet import watch
+from macnet.config import Config
 from macnet.engine import EngineEvent
-from macnet.errors import Busy, HelperFailed
+from macnet.errors import BadValue, Busy, HelperFailed
 from macnet.helper import LABEL_NAME
 from macnet.tunnel import FollowResult, RouteChanges
 from macnet.watch import WatchKind, lines_of, matters
@@ -122,6 +123,26 @@ def test_a_problem_is_told_once_and_watching_goes_on(clock: Clock) -> None:
     failed = HelperFailed("the relay does not run")
     world.results = [failed, failed, changes(added=(TWO,)), failed]
     assert world.run()[1:] == [str(failed), f"+ {TWO}", str(failed)]
+
+
+def test_each_look_is_with_the_settings_of_now(clock: Clock) -> None:
+    """A setup beside the watch, or the user, may have changed them."""
+    world = World(clock, [[1.0, created(), 1.0, created(), 1.0]])
+    damaged = BadValue("config.toml is not valid TOML")
+    world.settings = [Config(), Config(), damaged, Config()]
+    assert world.run() == ["following the engine", str(damaged)]
+    assert len(world.looks) == 2
+    assert world.settings == []
+
+
+def test_another_engine_in_the_settings_is_followed_then(clock: Clock) -> None:
+    world = World(clock, [[1.0, created(), 1.0], [1.0]])
+    other = Config(context="colima", name="colima")
+    world.settings = [Config(), Config(), other, other, other]
+    assert world.run() == ["following the engine", "following the engine"]
+    assert len(world.looks) == 2
+    assert world.closed == 2
+    assert clock.slept == []
 
 
 def test_standing_remarks_are_told_once_and_changes_each_time(clock: Clock) -> None:

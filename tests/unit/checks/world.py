@@ -16,6 +16,7 @@ from macnet.checks import Report, Result, all_checks, parse_target, run_checks
 from macnet.checks.context import Context
 from macnet.clients.base import ClientState
 from macnet.config import Config
+from macnet.config_file import RemapTable
 from macnet.engine import Container, Engine, EngineInfo
 from macnet.errors import (
     EngineUnreachable,
@@ -196,6 +197,7 @@ class World:
             ),
             progress=Silent(),
             options={},
+            remaps=RemapTable(self.paths.root / "config.toml", "macnet"),
         )
 
     def _open(self) -> Engine:

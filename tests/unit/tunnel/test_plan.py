@@ -262,7 +262,7 @@ def test_the_classic_tunnel_is_told_of_and_no_obstacle(world: World) -> None:
 def test_a_remap_gives_other_addresses(world: World) -> None:
     world.extra_interfaces.append(Interface("en0", (IPNetwork("172.82.0.9/24"),)))
     found = plan(world, remap=RemapWish(auto=True))
-    seen = found.remaps[IPNetwork("172.82.0.0/24")]
+    [(seen, _)] = found.helper_routes.remaps
     assert seen.prefixlen == 24
     assert seen in found.subnets
     assert IPNetwork("172.82.0.0/24") not in found.subnets

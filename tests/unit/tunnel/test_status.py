@@ -10,11 +10,10 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from macnet.clients.base import ClientState, ClientStatus
-from macnet.config import Config
+from macnet.config import Config, RemapWish
 from macnet.errors import EngineError, EngineUnreachable, MacnetError
 from macnet.models import Interface, Route
 from macnet.pki import create_pki, load_pki, save_pki
-from macnet.state import load_state, save_state
 from macnet.tunnel import RemapReport, Setting, Status, report_status
 from tests.unit.tunnel.world import ModelClient, World
 
@@ -40,14 +39,16 @@ def up(world: World) -> World:
     return world
 
 
-def look(world: World, engine_error: EngineError | None = None) -> Status:
+def look(
+    world: World, engine_error: EngineError | None = None, *, config: Config | None = None
+) -> Status:
     tunnel = world.tunnel()
     return report_status(
         engine=None if engine_error else tunnel.engine,
         engine_error=engine_error,
         engine_url="unix:///docker.sock",
         engine_source="DOCKER_HOST",
-        config=Config(),
+        config=config or Config(),
         paths=world.paths,
         client=tunnel.client,
         client_reason="the default",
@@ -144,10 +145,11 @@ def test_a_subnet_that_collides_is_told_with_its_owner(up: World) -> None:
 
 
 def test_a_remap_is_told_with_both_subnets(up: World) -> None:
-    state = load_state(up.paths.state, up.diary)
-    seen = IPNetwork("10.192.0.0/24")
-    save_state(up.paths.state, replace(state, remaps={APP: seen}))
-    assert look(up).remaps == (RemapReport(APP, seen),)
+    up.extra_interfaces.append(Interface("en0", (IPNetwork("172.82.0.9/24"),)))
+    up.tunnel(Config(remap=RemapWish(auto=True))).setup()
+    seen, gone = IPNetwork("10.192.0.0/24"), IPNetwork("10.9.9.0/24")
+    config = Config(remap=RemapWish(auto=True, chosen=((APP, seen), (gone, gone))))
+    assert look(up, config=config).remaps == (RemapReport(APP, seen),)
 
 
 def test_a_pushed_route_counts_too(up: World) -> None:

@@ -11,7 +11,8 @@ from netaddr import IPAddress, IPNetwork
 
 from macnet import probe
 from macnet.clients.base import ClientState, ClientStatus
-from macnet.config import Config
+from macnet.config import Config, load_config
+from macnet.config_file import RemapTable, read_config_file
 from macnet.engine import Engine
 from macnet.errors import ClientMissing, MacnetError
 from macnet.helper.spec import client_address, parse_pushed
@@ -126,6 +127,7 @@ class World:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.paths = TunnelPaths(folder / "tunnels" / "macnet")
+        self.config_file = folder / "config.toml"
         self.engine = ModelEngine()
         self.client = ModelClient()
         self.diary = Diary()
@@ -140,7 +142,13 @@ class World:
         self.engine_error: MacnetError | None = None
         monkeypatch.setattr(probe, "ping_all", self._ping_all)
 
-    def tunnel(self, config: Config | None = None) -> Tunnel:
+    def remapping(self, wish: list[str] | None = None) -> Tunnel:
+        """A tunnel as one command sees it that reads config.toml; ``wish`` is its --remap."""
+        file = read_config_file(self.config_file)
+        config = load_config(file, {}, {}, {"name": "macnet", "remap": wish})
+        return self.tunnel(config, file.table("macnet").get("remap") if wish is None else wish)
+
+    def tunnel(self, config: Config | None = None, wish: object = None) -> Tunnel:
         """A tunnel as one command sees it."""
         return Tunnel(
             config=config or Config(),
@@ -157,6 +165,7 @@ class World:
             ),
             progress=self.diary,
             options=self.options,
+            remaps=RemapTable(self.config_file, "macnet", wish),
         )
 
     def network(self, name: str, subnet: str) -> None:
