@@ -68,6 +68,7 @@ test-mac: $(READY) ## on a Mac: what no other machine can verify, with a report
 bench: lab ## measure against the classic recipe, on a quiet machine
 	$(PYTHON) -m benchmarks run
 	$(PYTHON) -m benchmarks tool
+	$(PYTHON) -m benchmarks readers
 
 bench-sweep: lab ## try what the defaults could be
 	$(PYTHON) -m benchmarks sweep

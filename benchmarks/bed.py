@@ -18,8 +18,10 @@ from tests.lab.namespaces import netns_path
 from tests.lab.process import DEVNULL, Completed, Running, Stream
 
 TARGET = "bench-target"
-#: Ports of 127.0.0.1 at which the target's HTTP server and its sink are published.
-HTTP_PUBLISHED, SINK_PUBLISHED = 18180, 19001
+#: Where a program that reads slowly listens in the target (`readers`).
+READER_PORT = 9002
+#: Ports of 127.0.0.1 at which the target's HTTP server, its sink and its reader are published.
+HTTP_PUBLISHED, SINK_PUBLISHED, READER_PUBLISHED = 18180, 19001, 19002
 _WORKER = Path(__file__).with_name("worker.py")
 _PROGRAM = str(Path(sys.executable).with_name("macnet"))
 
@@ -37,6 +39,7 @@ class Route:
     http_port: int
     sink_port: int
     parts: Parts = field(default_factory=dict)
+    reader_port: int = READER_PORT
 
 
 class Bed:
@@ -53,7 +56,11 @@ class Bed:
         self.remove_target()
         published = [
             word
-            for outside, inside in ((HTTP_PUBLISHED, HTTP_PORT), (SINK_PUBLISHED, SINK_PORT))
+            for outside, inside in (
+                (HTTP_PUBLISHED, HTTP_PORT),
+                (SINK_PUBLISHED, SINK_PORT),
+                (READER_PUBLISHED, READER_PORT),
+            )
             for word in ("--publish", f"127.0.0.1:{outside}:{inside}")
         ]
         self.lab.docker("run", "-d", "--name", TARGET, *published, SAMPLE_IMAGE)
@@ -141,6 +148,7 @@ class Bed:
                 HTTP_PUBLISHED,
                 SINK_PUBLISHED,
                 {"forwarder": self.forwarder_pids},
+                READER_PUBLISHED,
             ),
         )
 
@@ -159,6 +167,10 @@ class Bed:
     def container_pid(self, name: str) -> int:
         """The first process of a container."""
         return int(self.lab.docker("inspect", "-f", "{{.State.Pid}}", name))
+
+    def target_pid(self) -> int:
+        """The first process of the container that all ways lead to."""
+        return self.container_pid(TARGET)
 
     def remove_target(self) -> None:
         """Remove the container that all ways lead to."""

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from benchmarks.table import number
+from benchmarks.table import WAYS, number
 
-WAYS = {"classic": "classic recipe", "macnet": "macnet", "published": "published port"}
 _WIDTH, _LABEL, _VALUE = 760, 130, 120
 _BAR, _GAP, _HEAD, _PANEL_GAP = 16, 5, 24, 18
 _STYLE = """\

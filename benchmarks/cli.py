@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.bed import Bed
 from benchmarks.compare import compare
 from benchmarks.machine import RESULTS
+from benchmarks.readers import readers
 from benchmarks.soak import soak
 from benchmarks.sweep import GROUPS, sweep
 from benchmarks.tool import tool
@@ -42,6 +43,8 @@ def _dispatch(arguments: argparse.Namespace, bed: Bed) -> bool:
         return sweep(bed, sizes, rounds, arguments.groups or list(GROUPS), folder)
     if arguments.command == "soak":
         return soak(bed, arguments.seconds, folder)
+    if arguments.command == "readers":
+        return readers(bed, sizes.seconds, rounds, folder)
     return tool(bed, rounds, folder, containers=arguments.containers, networks=arguments.networks)
 
 
@@ -55,10 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)} (all)")
     long = commands.add_parser("soak", help="eight streams for a long time: no stall, no leak")
     long.add_argument("--seconds", type=float, default=600, help="how long (%(default)s)")
+    slow = commands.add_parser("readers", help="uploads to programs that read slowly")
     own = commands.add_parser("tool", help="how long macnet's own commands take")
     own.add_argument("--containers", type=int, default=200, help="for check (%(default)s)")
     own.add_argument("--networks", type=int, default=200, help="for setup (%(default)s)")
-    for command in (run, other, long, own):
+    for command in (run, other, long, slow, own):
         command.add_argument("--name", default="bench", help="name of the lab (%(default)s)")
         command.add_argument("--keep", action="store_true", help="leave the lab up")
         command.add_argument("--small", action="store_true", help="little traffic, to try it")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from benchmarks.goals import Row
 from benchmarks.stats import Spread
 
-_TITLES = {"classic": "classic recipe", "published": "published port"}
+#: What each way is called.
+WAYS = {"classic": "classic recipe", "macnet": "macnet", "published": "published port"}
 
 
 def number(value: float) -> str:
@@ -42,7 +43,7 @@ def results(rows: Sequence[Row]) -> str:
         [
             f"{row.metric.title}, {row.metric.unit}",
             spread(row.ours),
-            _TITLES[row.other],
+            WAYS[row.other],
             spread(row.theirs),
             spread(row.ratio),
             row.verdict,

@@ -11,7 +11,8 @@ from typing import Any
 from generate_table import table
 
 from benchmarks.goals import METRICS
-from benchmarks.table import number
+from benchmarks.stats import summarize
+from benchmarks.table import WAYS, number, spread
 
 FOLDER = Path(__file__).parent / "benchmarks"
 _TITLES = {metric.key: metric.title for metric in METRICS}
@@ -41,6 +42,7 @@ _GROUPS = {
 def benchmarks_text() -> str:
     """The tables of all recorded runs, each with the machine that it ran on."""
     run, tool, soak, sweep = (_read(name) for name in ("results", "tool", "soak", "sweep"))
+    readers = _read("readers")
     return "\n\n".join(
         [
             f"{_machine(run['machine'])}, {run['rounds']} rounds. Medians, lowest to highest.",
@@ -52,6 +54,10 @@ def benchmarks_text() -> str:
             table(("", "Mbit/s", "longest pause of a stream"), _streams(soak)),
             " ".join(soak["faults"]) or "Nothing stalled, nothing leaked:",
             table(("part", "memory, MiB", "open files"), _footprint(soak)),
+            "Uploads of one stream to a program that reads at a rate "
+            f"({_machine(readers['machine'])}),\n"
+            f"{readers['rounds']} rounds of {readers['seconds']:g} s:",
+            table(("reads, MB/s", "way", "gets, MB/s", "longest pause, s"), _readers(readers)),
             f"The sweep ({_machine(sweep['machine'])}), medians of {sweep['rounds']} rounds:\n"
             "Mbit/s of 1 and 8 streams, retransmission timeouts in a round, the longest pause of\n"
             "a stream.",
@@ -97,6 +103,13 @@ def _streams(soak: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for way, moved in soak["moved"].items():
         speed = moved["bytes"] * 8 / moved["seconds"] / 1e6
         yield way, number(speed), f"{number(moved['longest_pause'])} s"
+
+
+def _readers(record: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for rate, ways in record["mb_per_s"].items():
+        for way, speeds in ways.items():
+            cells = [spread(summarize(each)) for each in (speeds, record["pauses_s"][rate][way])]
+            yield "all it gets" if rate == "0" else rate, WAYS[way], *cells
 
 
 def _footprint(soak: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import reader
 from benchmarks.chart import Panel, draw
 from benchmarks.goals import GOALS, METRICS, Goal, meets, rows, verdict
 from benchmarks.soak import Footprint, find_faults
@@ -146,6 +148,21 @@ def test_edit_replaces_adds_and_takes_out_directives() -> None:
     config = "dev macnet0\ntun-mtu 16000\nmssfix 0\nsocket-flags TCP_NODELAY\n"
     edited = edit(config, {"tun-mtu": "9000", "socket-flags": None, "bcast-buffers": "4096"})
     assert edited == "tun-mtu 9000\nbcast-buffers 4096\ndev macnet0\nmssfix 0\n"
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(1000.0, [0.5, 0.25, 0.25]), (0.0, [])])
+def test_a_reader_keeps_to_its_rate(
+    monkeypatch: pytest.MonkeyPatch, rate: float, expected: list[float]
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("benchmarks.reader.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("benchmarks.reader.time.sleep", slept.append)
+    pieces = [bytes(500), bytes(250), bytes(250), b""]
+    stream = MagicMock(recv=lambda _: pieces.pop(0))
+    reader.read_all(stream, rate)
+    assert slept == expected
+    assert pieces == []
+    stream.__exit__.assert_called_once()
 
 
 def test_soak_finds_stalls_and_leaks_and_nothing_else() -> None:
