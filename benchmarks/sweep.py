@@ -36,13 +36,14 @@ _LOSSES = {
 }
 
 
-_UNBOUND = ("nft", "delete", "table", "inet", "macnet")
+_UNBOUND = tuple(("nft", "delete", "table", "inet", table) for table in ("macnet", "macnet_behind"))
 
 
 def _windows(packets: int) -> Variant:
     """TCP windows bounded to so many packets in place of 32, at the default MTU."""
-    bound = ("sh", "/usr/local/lib/macnet/windows.sh", str(packets * Config().tun_mtu))
-    return Variant(f"{packets} packets", commands=(_UNBOUND, bound))
+    sizes = [str(count * Config().tun_mtu) for count in (packets, 2)]
+    bound = ("sh", "/usr/local/lib/macnet/windows.sh", *sizes)
+    return Variant(f"{packets} packets", commands=(*_UNBOUND, bound))
 
 
 def _queue(limit: int, *, bound: bool = True) -> Variant:
@@ -50,7 +51,7 @@ def _queue(limit: int, *, bound: bool = True) -> Variant:
     return Variant(
         f"queue {limit}" + ("" if bound else ", windows unbound"),
         server={"tcp-queue-limit": str(limit), "bcast-buffers": str(max(limit, 256))},
-        commands=() if bound else (_UNBOUND,),
+        commands=() if bound else _UNBOUND,
     )
 
 
@@ -66,7 +67,7 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
     ),
     "windows": (
         _BASE,
-        Variant("unbound", commands=(_UNBOUND,)),
+        Variant("unbound", commands=_UNBOUND),
         *(_windows(packets) for packets in (8, 16, 64, 128)),
     ),
     "queues": (

@@ -65,8 +65,12 @@ if rules ipv6-icmp icmp6-addr-unreachable "-I INPUT 1 -i relay0 -p ipv6-icmp -j 
     ipv6='--config /etc/macnet/ipv6.conf'
 fi
 
-# 32 packets: 512 kB at the default MTU, at a round trip of 1 ms 4 Gbit/s for each connection.
-sh /usr/local/lib/macnet/windows.sh "$((32 * $(sed -n 's/^tun-mtu //p' /etc/macnet/openvpn.conf)))" ||
+# 32 packets: 512 kB at the default MTU, at a round trip of 1 ms 4 Gbit/s for each connection. Two,
+# and some kB where packets are small, once a container has fallen behind.
+mtu=$(sed -n 's/^tun-mtu //p' /etc/macnet/openvpn.conf)
+small=$((2 * mtu))
+[ "$small" -ge 32000 ] || small=32000
+sh /usr/local/lib/macnet/windows.sh "$((32 * mtu))" "$small" ||
     echo "note: this kernel has no nftables to bound TCP windows with: transfers may be slower"
 sh /usr/local/lib/macnet/subnets.sh
 # shellcheck disable=SC2086 # two words or none

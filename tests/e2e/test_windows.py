@@ -11,9 +11,9 @@ from tests.e2e.steps import Mac
 from tests.lab import HTTP_PORT, SINK_PORT
 
 #: What templates/server/server.sh gives to windows.sh, at the default MTU.
-LIMIT = 32 * 16_000
+LIMIT, SMALL = 32 * 16_000, 2 * 16_000
 #: Watches an interface for some seconds; prints the largest window, in bytes, that came in there
-#: and the largest that went out, of connections whose SYNs it saw.
+#: and the largest and last that went out, of connections whose SYNs it saw.
 _WATCH = """
 import json, socket, struct, sys, time
 name, seconds = sys.argv[1], float(sys.argv[2])
@@ -22,7 +22,7 @@ ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
 ear.bind((name, 0))
 ear.settimeout(0.2)
 print("listening", flush=True)
-scales, most, end = {}, {"in": 0, "out": 0}, time.monotonic() + seconds
+scales, most, end = {}, {"in": 0, "out": 0, "last": 0}, time.monotonic() + seconds
 while time.monotonic() < end:
     try:
         data, where = ear.recvfrom(200)
@@ -43,6 +43,8 @@ while time.monotonic() < end:
     elif flow in scales:
         way = "out" if where[2] == socket.PACKET_OUTGOING else "in"
         most[way] = max(most[way], window << scales[flow])
+        if way == "out":
+            most["last"] = window << scales[flow]
 print(json.dumps(most))
 """
 #: Moves data for a while, up or down, and prints how many bytes.
@@ -75,12 +77,35 @@ def watched(mac: Mac, interface: str, way: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("way", "comes_in", "goes_out"), [("down", "macnet0", "relay0"), ("up", "relay0", "macnet0")]
+    ("way", "comes_in", "goes_out", "least"),
+    # An upload's may be small from early on, when the container falls behind.
+    [("down", "macnet0", "relay0", LIMIT // 2), ("up", "relay0", "macnet0", SMALL // 2)],
 )
-def test_windows_are_bounded(up: Mac, way: str, comes_in: str, goes_out: str) -> None:
+def test_windows_are_bounded(up: Mac, way: str, comes_in: str, goes_out: str, least: int) -> None:
     # What the end promised is more: else the test would show nothing.
     assert watched(up, comes_in, way)["in"] > LIMIT
-    assert LIMIT // 2 < watched(up, goes_out, way)["out"] <= LIMIT
+    assert least < watched(up, goes_out, way)["out"] <= LIMIT
+
+
+#: Loses the first large packet of an upload.
+_LOSS = """
+add table inet test_loss
+add chain inet test_loss forward { type filter hook forward priority -300; }
+add rule inet test_loss forward iifname "macnet0" tcp dport 9001 meta length > 4000 \
+limit rate 1/day burst 1 packets drop
+"""
+
+
+def test_a_container_that_falls_behind_gets_little_at_once(up: Mac) -> None:
+    """As pasta tells that: by repeating an acknowledgement. A lost packet makes it do the same."""
+    up.lab.docker("exec", "macnet-server", "nft", _LOSS)
+    try:
+        assert SMALL // 2 < watched(up, "macnet0", "up")["last"] <= SMALL
+    finally:
+        up.lab.docker("exec", "macnet-server", "nft", "delete", "table", "inet", "test_loss")
+    # For a while.
+    late = up.lab.docker("exec", "macnet-server", "nft", "list set inet macnet_behind late")
+    assert "expires" in late
 
 
 def test_they_follow_the_mtu(up: Mac) -> None:
