@@ -168,10 +168,6 @@ class Bed:
         """The first process of a container."""
         return int(self.lab.docker("inspect", "-f", "{{.State.Pid}}", name))
 
-    def target_pid(self) -> int:
-        """The first process of the container that all ways lead to."""
-        return self.container_pid(TARGET)
-
     def remove_target(self) -> None:
         """Remove the container that all ways lead to."""
         names = self.lab.docker("ps", "-a", "--format", "{{.Names}}").split()

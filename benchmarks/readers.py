@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.bed import READER_PORT, Bed
+from benchmarks.bed import READER_PORT, TARGET, Bed
 from benchmarks.machine import describe, save_json
 from benchmarks.stats import summarize
 from benchmarks.table import align, spread
@@ -53,7 +53,7 @@ def readers(bed: Bed, seconds: float, rounds: int, folder: Path) -> bool:
 @contextmanager
 def _reading(bed: Bed, rate: int) -> Iterator[None]:
     """A program that reads at this rate, in the target's network namespace."""
-    pid = bed.target_pid()
+    pid = bed.container_pid(TARGET)
     enter = ["nsenter", "-t", str(pid), "-n"]
     argv = [*enter, sys.executable, "-I", str(_READER), str(READER_PORT), str(rate * 10**6)]
     reader = start(argv, dict(os.environ), stdin=DEVNULL, stdout=PIPE, stderr=None, cwd=None)

@@ -84,12 +84,9 @@ def _check_keys(place: str, values: Mapping[str, object], known: set[str]) -> No
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f"Did you mean `{near[0]}`?" if near else f"The keys are {_listed(known)}."
+            all_keys = f"The keys are {', '.join(sorted(known))}."
+            hint = f"Did you mean `{near[0]}`?" if near else all_keys
             raise BadValue(f"{place}: there is no key {key!r}", hint=hint)
-
-
-def _listed(words: set[str]) -> str:
-    return ", ".join(sorted(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +104,15 @@ class RemapTable:
     def tried(self, chosen: Sequence[str]) -> Iterator[None]:
         """Keep the wish and ``chosen``; undone if an error comes."""
         before = read_private(self.path)
-        changed = self.keep(chosen)
+        if not self.keep(chosen):
+            yield
+            return
         written = read_private(self.path)
         try:
             yield
+        # Whatever it is, a bug too: the file is the user's. What another wrote meanwhile stays.
         except Exception:
-            if changed and read_private(self.path) == written:
+            if read_private(self.path) == written:
                 self._write(before)
             raise
 
@@ -154,14 +154,13 @@ class RemapTable:
         edited = _edit(text, self.tunnel, wanted)
         # The file is the user's: rather no change than one that says anything else.
         if edited is None or not _says(tomllib.loads(edited), self.tunnel, expected):
-            given = {key: value for key, value in wanted.items() if value is not None}
-            lines = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in given.items())
-            gone = ", ".join(f"`{key}`" for key in wanted if key not in given)
-            todo = [f"put {lines} into" if lines else "", f"take {gone} out of" if gone else ""]
+            given = [f"`{k} = {json.dumps(v)}`" for k, v in wanted.items() if v is not None]
+            gone = [f"`{k}`" for k, v in wanted.items() if v is None]
+            steps = [f"put {', '.join(given)} into"] if given else []
+            steps += [f"take {', '.join(gone)} out of"] if gone else []
             raise StateError(
                 f"{self.path} has a form that macnet cannot change",
-                hint=f"By hand, {' and '.join(filter(None, todo))} its table "
-                f"[{TUNNELS}.{self.tunnel}].",
+                hint=f"By hand, {' and '.join(steps)} its table [{TUNNELS}.{self.tunnel}].",
             )
         return edited.encode() if edited.strip() else None
 

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from netaddr import IPNetwork
 
-from macnet.config import Config, RemapWish, explain, load_config
+from macnet.config import Config, RemapWish, explain
 from macnet.config_file import read_config_file
 from macnet.errors import BadValue
+from tests.unit.test_config import load
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
-
-
-def load(
-    path: Path,
-    environ: Mapping[str, str] | None = None,
-    remembered: Mapping[str, object] | None = None,
-    flags: Mapping[str, object] | None = None,
-) -> Config:
-    return load_config(read_config_file(path), environ or {}, remembered or {}, flags or {})
 
 
 def test_a_tunnel_has_settings_of_its_own(file: Path) -> None:
