@@ -150,12 +150,13 @@ class RemapTable:
 
         text = (read_private(self.path) or b"").decode()
         expected = tomllib.loads(text)
+        present = {*expected.get(TUNNELS, {}).get(self.tunnel, {})}
         _set(expected, self.tunnel, wanted)
         edited = _edit(text, self.tunnel, wanted)
         # The file is the user's: rather no change than one that says anything else.
         if edited is None or not _says(tomllib.loads(edited), self.tunnel, expected):
             given = [f"`{k} = {json.dumps(v)}`" for k, v in wanted.items() if v is not None]
-            gone = [f"`{k}`" for k, v in wanted.items() if v is None]
+            gone = [f"`{k}`" for k, v in wanted.items() if v is None and k in present]
             steps = [f"put {', '.join(given)} into"] if given else []
             steps += [f"take {', '.join(gone)} out of"] if gone else []
             raise StateError(

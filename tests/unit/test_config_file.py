@@ -181,6 +181,9 @@ def test_a_form_that_cannot_be_added_to_is_left_alone(file: Path) -> None:
         f'By hand, put `remap = ["auto"]`, `remap_auto = ["{ONE}"]` into its table '
         "[tunnels.macnet]."
     )
+    with pytest.raises(StateError) as caught:
+        table(file, ["auto"]).keep([])
+    assert caught.value.hint == 'By hand, put `remap = ["auto"]` into its table [tunnels.macnet].'
     assert file.read_text() == mine
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
 
