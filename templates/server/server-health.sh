@@ -1,4 +1,4 @@
 #!/bin/sh
 # Healthy: OpenVPN answers on its management socket.
 set -eu
-perl /usr/local/lib/macnet/management.pl state | grep -q CONNECTED
+python3 -m macnet.relay.management state | grep -q CONNECTED

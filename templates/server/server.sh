@@ -1,9 +1,11 @@
 #!/bin/sh
 # The server: OpenVPN in this container's own network namespace. What leaves the tunnel goes
-# to relay0, the tap that the relay puts here, and only to Docker's subnets.
+# to the relay, and only to Docker's subnets: TCP to its listeners here (the TCP lanes), UDP and
+# ping to the taps that it puts here: relay0 for the engine's own namespace, another for each joiner.
 set -eu
 mkdir -p /run/macnet /etc/macnet/ccd
-rm -f /run/macnet/management.sock
+# Nothing is in effect yet, whatever an earlier run has left.
+rm -f /run/macnet/* /etc/macnet/subnets.applied
 
 # Kernels differ in what they have: take the first iptables whose rules this one accepts.
 backend=
@@ -23,7 +25,7 @@ echo "$backend" >/run/macnet/iptables
 echo "firewall: iptables-$backend"
 
 # All of it stays inside this namespace; the engine's own rules are not touched.
-rules() {
+rules() { # protocol of pings, icmp error, another rule of INPUT
     cat <<RULES
 *filter
 :INPUT DROP [0:0]
@@ -32,11 +34,11 @@ rules() {
 -A INPUT -i lo -j ACCEPT
 -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 -A INPUT -i macnet0 -p $1 -j ACCEPT
--A INPUT -i relay0 -j DROP
+-A INPUT -i relay+ -j DROP
 -A INPUT ! -i macnet0 -p tcp --dport 1194 -j ACCEPT
 $3
--A FORWARD -i relay0 -o macnet0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
--A FORWARD -i macnet0 -o relay0 -j MACNET
+-A FORWARD -i relay+ -o macnet0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+-A FORWARD -i macnet0 -o relay+ -j MACNET
 -A FORWARD -i macnet0 -o lo -j REJECT --reject-with $2
 -A FORWARD -i macnet0 -j REJECT
 COMMIT
@@ -45,33 +47,85 @@ COMMIT
 :POSTROUTING ACCEPT [0:0]
 :REMAP - [0:0]
 -A PREROUTING -i macnet0 -j REMAP
--A POSTROUTING -o relay0 -j MASQUERADE
+-A POSTROUTING -o relay+ -j MASQUERADE
 COMMIT
 RULES
 }
-rules icmp icmp-host-unreachable "" | "iptables-$backend-restore"
+
+# The rules of the TCP lane (macnet/relay/lane.py): the first packet of a connection is held in a
+# queue until the relay knows what becomes of it: each lane has one of its own. It comes back with a
+# mark, in its lowest four bits 1 refused, 2 unreachable, 3 connected, above them the lane, and is
+# redirected to one of that lane's listeners: of those, one where no connection that has ended a
+# short while ago had the same source port. Without its lane it passes the queue by without a mark
+# and is rejected. No TCP is forwarded: what belongs to no connection here is of an earlier life of
+# this container, and is reset.
+lane_rules() { # icmp error
+    cat <<RULES
+*mangle
+:PREROUTING ACCEPT [0:0]
+:LANE - [0:0]
+:HOLD - [0:0]
+-A PREROUTING -i macnet0 -p tcp --syn -m conntrack --ctstate NEW -j LANE
+-A HOLD -j NFQUEUE --queue-num 0 --queue-bypass
+COMMIT
+*nat
+:LANES - [0:0]
+-I PREROUTING 1 -i macnet0 -p tcp -m mark ! --mark 0 -j LANES
+COMMIT
+*filter
+-A INPUT -i macnet0 -p tcp -m mark --mark 1/15 -j REJECT --reject-with tcp-reset
+-A INPUT -i macnet0 -p tcp -m mark --mark 2/15 -j REJECT --reject-with $1
+-A INPUT -i macnet0 -p tcp --dport 1195:1450 -m mark --mark 3/15 -j ACCEPT
+-I FORWARD 1 -i macnet0 -p tcp ! --syn -j REJECT --reject-with tcp-reset
+COMMIT
+RULES
+}
+
+set_up() { # lane
+    rm -f /run/macnet/ipv6
+    rules icmp icmp-host-unreachable "" | "iptables-$backend-restore" || return 1
+    [ "$1" = pasta ] ||
+        lane_rules icmp-host-unreachable | "iptables-$backend-restore" --noflush || return 1
+    # Neighbour discovery must reach this namespace even from a tap. No IPv6 in this kernel is fine.
+    if rules ipv6-icmp icmp6-addr-unreachable "-I INPUT 1 -i relay+ -p ipv6-icmp -j ACCEPT" |
+        "ip6tables-$backend-restore" 2>/dev/null; then
+        echo yes >/run/macnet/ipv6
+        [ "$1" = pasta ] ||
+            lane_rules icmp6-addr-unreachable | "ip6tables-$backend-restore" --noflush || return 1
+    fi
+}
+
+# MACNET_LANE=pasta in the base image is for tests of what other kernels get.
+lane=${MACNET_LANE:-kernel}
+if [ "$lane" = kernel ] && ! { python3 -m macnet.relay.netfilter && set_up kernel; }; then
+    echo "note: this kernel cannot hold or redirect connections (NFQUEUE, REDIRECT): TCP goes through pasta, which is slower"
+    lane=pasta
+fi
+if [ "$lane" = pasta ]; then
+    for family in iptables ip6tables; do
+        for table in mangle nat filter; do
+            "$family-$backend" -t $table -F 2>/dev/null || true
+        done
+    done
+    set_up pasta
+fi
+echo "$lane" >/run/macnet/lane
+
 ip rule add iif macnet0 lookup 100
 # No relay: a fast error in place of a hang. The firewall gives it to what leaves by lo, as an
 # unreachable route would answer one connection per second only.
 ip route replace default dev lo metric 9999 table 100
-
-# Neighbour discovery must reach this namespace even from relay0. No IPv6 in this kernel is fine.
 ipv6=
-if rules ipv6-icmp icmp6-addr-unreachable "-I INPUT 1 -i relay0 -p ipv6-icmp -j ACCEPT" |
-    "ip6tables-$backend-restore" 2>/dev/null; then
+if [ -e /run/macnet/ipv6 ]; then
     ip -6 rule add iif macnet0 lookup 100
     ip -6 route replace default dev lo metric 9999 table 100
-    echo yes >/run/macnet/ipv6
     ipv6='--config /etc/macnet/ipv6.conf'
+else
+    # Nothing of IPv6 passes where there are no rules for it.
+    ip -6 rule add pref 1 prohibit 2>/dev/null || true
 fi
 
-# 32 packets: 512 kB at the default MTU, at a round trip of 1 ms 4 Gbit/s for each connection. Two,
-# and some kB where packets are small, once a container has fallen behind.
-mtu=$(sed -n 's/^tun-mtu //p' /etc/macnet/openvpn.conf)
-small=$((2 * mtu))
-[ "$small" -ge 32000 ] || small=32000
-sh /usr/local/lib/macnet/windows.sh "$((32 * mtu))" "$small" ||
-    echo "note: this kernel has no nftables to bound TCP windows with: transfers may be slower"
-sh /usr/local/lib/macnet/subnets.sh
+# A bad list must not keep the server from starting: then nothing passes until a better one comes.
+sh /usr/local/lib/macnet/subnets.sh || echo "error: the list of subnets is not in effect"
 # shellcheck disable=SC2086 # two words or none
 exec openvpn --config /etc/macnet/openvpn.conf $ipv6

@@ -1,0 +1,52 @@
+"""Options of sockets: of the lane's two kinds of connections, and what Python has no name for."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+#: Beyond net.core.wmem_max and rmem_max (asm-generic/socket.h); both need CAP_NET_ADMIN.
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+#: Seconds without traffic until a probe, between probes, probes. A container is near, so one that
+#: has vanished is found soon; the client's machine may sleep for a while.
+_NEAR, _FAR = (30, 10, 3), (120, 30, 20)
+#: Milliseconds that a container may leave what was sent to it unacknowledged.
+_USER_TIMEOUT_MS = 60_000
+
+
+#: SO_LINGER with 0 s: a close, also that of a process which is killed, is a reset.
+_RESET, _ORDERLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+
+
+def prepare_client(end: socket.socket) -> None:
+    """The side of the tunnel."""
+    _prepare(end, _FAR)
+
+
+def prepare_onward(end: socket.socket) -> None:
+    """The side of the container."""
+    _prepare(end, _NEAR)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+
+
+def _prepare(end: socket.socket, keepalive: tuple[int, int, int]) -> None:
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    for option, value in zip(options, keepalive, strict=True):
+        end.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def end_orderly(end: socket.socket) -> None:
+    """Let the next close be a normal one: all bytes have been handed over."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ORDERLY)
+
+
+def has_peer(end: socket.socket) -> bool:
+    """Whether a socket is connected."""
+    try:
+        end.getpeername()
+    except OSError:
+        return False
+    return True

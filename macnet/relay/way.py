@@ -1,0 +1,257 @@
+"""A way from the server into a namespace of the engine: pasta for UDP and ping, a lane for TCP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from macnet.relay.allowlist import Home, Network
+from macnet.relay.buffers import MOST, set_buffers
+from macnet.relay.find import default_interface
+from macnet.relay.log import say
+from macnet.relay.namespace import network_of
+from macnet.relay.netfilter import open_queue
+
+#: The name under which `ip` knows the server's namespace.
+NAME = "server"
+NAMESPACE = Path("/run/netns", NAME)
+#: The ports of the first lane's listeners in the server's namespace, and how many each lane has:
+#: server.sh and subnets.sh redirect to them.
+_FIRST_PORT, _PORTS = 1195, 16
+_ADDRESS6, _GATEWAY6, _PREFIX6 = "fd77:6d61:636e::2", "fd77:6d61:636e::1", 126
+#: Connections that wait for the lane to accept them; somaxconn of the namespace may say less.
+_BACKLOG = 1024
+#: Bytes of a connection that wait at most in the tunnel, each way. Enough for 4 Gbit/s at a round
+#: trip of 1 ms, little enough that a request beside a download does not wait.
+_BUFFER = 512 << 10
+_MTU = 65520
+#: Descriptors of the lane; a kernel or an engine may give it less.
+_DESCRIPTORS = 131_072
+_SETUP_S = 5.0
+_END_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The addresses of the link between server and relay."""
+
+    address: str
+    gateway: str
+    prefix: int
+    #: Whether the client is on another machine than the engine, as far away as it may be.
+    far: bool = False
+
+
+class Passage:
+    """What runs for one namespace. Each part can be started again while the other goes on."""
+
+    def __init__(
+        self, server: int, link: Link, home: Home, holder: int | None, *, kernel_lane: bool
+    ) -> None:
+        """``server`` and ``holder`` are process ids; ``holder`` None stands for the VM itself.
+
+        Each way has a tap of its own in the server's namespace. All of them have the same
+        addresses: only the server sees them, and its rules name the taps. Nothing is started yet.
+        """
+        self.home = home
+        self._server, self._holder, self._link = server, holder, link
+        self._kernel_lane = kernel_lane
+        self._tap = f"relay{home.lane}"
+        self._pasta: subprocess.Popen[bytes] | None = None
+        self._lane: subprocess.Popen[bytes] | None = None
+        self._lifeline: int | None = None
+        self._routed: tuple[Network, ...] = ()
+
+    def holder_runs(self) -> bool:
+        """Whether the process that holds the namespace is there."""
+        return self._holder is None or Path(f"/proc/{self._holder}").exists()
+
+    def lacking(self) -> list[Callable[[], None]]:
+        """What starts the parts that do not run."""
+        parts: list[Callable[[], None]] = []
+        if self._pasta is None or self._pasta.poll() is not None:
+            parts.append(self._start_pasta)
+        if self._kernel_lane and (self._lane is None or self._lane.poll() is not None):
+            parts.append(self._start_lane)
+        return parts
+
+    def detach(self) -> None:
+        """End what runs."""
+        running = [one for one in (self._pasta, self._lane) if one is not None]
+        for one in running:
+            one.terminate()
+        until = time.monotonic() + _END_S
+        for one in running:
+            try:
+                one.wait(max(until - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                one.kill()
+                one.wait()
+        self._cut_lifeline()
+
+    def route(self, subnets: tuple[Network, ...]) -> None:
+        """Have the server send what is for these subnets here, and nothing else."""
+        for family, gateway, version in (("-4", self._link.gateway, 4), ("-6", _GATEWAY6, 6)):
+            lines = [
+                f"route flush exact {net} dev {self._tap} table 100"
+                for net in self._routed
+                if net.version == version and net not in subnets
+            ]
+            lines += [
+                f"route replace {net} via {gateway} dev {self._tap} table 100"
+                for net in subnets
+                if net.version == version and net not in self._routed
+            ]
+            if lines:
+                _ip(family, *lines)
+        self._routed = subnets
+
+    def _start_pasta(self) -> None:
+        if self._pasta is not None:
+            say(f"pasta ended with status {self._pasta.returncode}")
+        link, tap = self._link, self._tap
+        self._routed = ()
+        ipv6 = Path("/proc/net/if_inet6").exists()
+        words = ["-a", link.address, "-n", str(link.prefix), "-g", link.gateway]
+        if ipv6:
+            words += ["-a", _ADDRESS6, "-g", _GATEWAY6]
+        words += ["--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none"]
+        words += ["-m", str(_MTU), "-D", "none", "-S", "none"]
+        words += ["--no-dhcp", "--no-ra", "--no-dhcpv6"]
+        run = ["pasta", "-f", "-q", "--runas", "0", "--netns-only", "--netns", str(NAMESPACE)]
+        with self._home_network():
+            # pasta copies nothing from this interface, but wants one that has an address.
+            words += ["-i", default_interface() or _any_interface()]
+            self._pasta = subprocess.Popen([*run, "-I", tap, *words], stdin=subprocess.DEVNULL)
+        self._await_interface()
+        _ip(
+            "-4",
+            f"addr replace {link.address}/{link.prefix} dev {tap}",
+            f"link set {tap} mtu {_MTU} up",
+            *self._default(link.gateway),
+        )
+        if ipv6:
+            try:
+                _ip(
+                    "-6",
+                    f"addr replace {_ADDRESS6}/{_PREFIX6} dev {tap} nodad",
+                    *self._default(_GATEWAY6),
+                )
+            except subprocess.CalledProcessError:
+                say("the server's namespace has no IPv6")
+
+    def _default(self, gateway: str) -> Iterator[str]:
+        """What no joiner's lane is for goes to the VM."""
+        if self._holder is None:
+            yield f"route replace default via {gateway} dev {self._tap} table 100"
+
+    def _home_network(self) -> AbstractContextManager[None]:
+        """This process in the namespace in which connections are to be opened."""
+        return nullcontext() if self._holder is None else network_of(self._holder)
+
+    def _await_interface(self) -> None:
+        """Wait until pasta has made its tap."""
+        until = time.monotonic() + _SETUP_S
+        while self._pasta is not None and self._pasta.poll() is None:
+            with network_of(self._server), suppress(OSError):
+                socket.if_nametoindex(self._tap)
+                return
+            if time.monotonic() > until:
+                self._pasta.kill()
+                self._pasta.wait()
+            time.sleep(0.02)
+        raise OSError(f"pasta has not made {self._tap}")
+
+    def _start_lane(self) -> None:
+        if self._lane is not None:
+            say(f"the TCP lane ended with status {self._lane.returncode}")
+        self._cut_lifeline()
+        limit = min(_hard_limit(), _DESCRIPTORS)
+        with ExitStack() as opened:
+            reading, self._lifeline = os.pipe2(os.O_CLOEXEC)
+            opened.callback(os.close, reading)
+            folder = os.open(f"/proc/{self._server}/root/etc/macnet", os.O_RDONLY | os.O_CLOEXEC)
+            opened.callback(os.close, folder)
+            with network_of(self._server):
+                sockets = [opened.enter_context(open_queue(self.home.lane))]
+                listeners = open_listeners(self.home.lane, far=self._link.far)
+                sockets += [opened.enter_context(one) for one in listeners]
+            handed = [reading, folder, *(one.fileno() for one in sockets)]
+            # The lane keeps the one capability that its verdicts need: no_new_privs, which the
+            # engine has set, holds it to that although it is root.
+            argv = ["prlimit", f"--nofile={limit}", "capsh", "--caps=cap_net_admin=ep"]
+            argv += ["--shell=/usr/bin/python3", "--", "-m", "macnet.relay.lane"]
+            far_buffer = _BUFFER if self._link.far else 0
+            argv += map(str, [self.home.lane, self.home.key, far_buffer, limit, *handed])
+            with self._home_network():
+                self._lane = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=handed)
+
+    def _cut_lifeline(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+
+def lane_ports(lane: int) -> range:
+    """The ports of a lane's listeners."""
+    first = _FIRST_PORT + _PORTS * lane
+    return range(first, first + _PORTS)
+
+
+def open_listeners(lane: int, *, far: bool = False) -> list[socket.socket]:
+    """The lane's listeners in this network namespace: IPv4, and IPv6 where there is one."""
+    ports = lane_ports(lane)
+    # What is accepted has the listener's buffers. For ``far`` clients the lane makes them smaller
+    # then; a window's scale, which the first answer tells, cannot grow later.
+    size = MOST if far else _BUFFER
+    any4 = "0.0.0.0"  # noqa: S104
+    listeners = [_listener(socket.AF_INET, any4, port, size) for port in ports]
+    with suppress(OSError):
+        listeners += [_listener(socket.AF_INET6, "::", port, size) for port in ports]
+    return listeners
+
+
+def _listener(family: socket.AddressFamily, host: str, port: int, size: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        set_buffers(listener, size)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _ip(family: str, *lines: str) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    argv = ["ip", family, "-n", NAME, "-batch", "-"]
+    subprocess.run(argv, input=text.encode(), check=True, capture_output=True)
+
+
+def _any_interface() -> str:
+    """An interface here that has an address; raises OSError where there is none."""
+    argv = ["ip", "-4", "-o", "addr", "show", "scope", "global"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    words = done.stdout.split()
+    if len(words) < 2:
+        raise OSError("there is no interface with an address")
+    return words[1]
+
+
+def _hard_limit() -> int:
+    """The most descriptors that a process here may ask for."""
+    for line in Path("/proc/self/limits").read_text().splitlines():
+        if line.startswith("Max open files"):
+            hard = line.split()[4]
+            return int(hard) if hard.isdigit() else _DESCRIPTORS
+    return 1024

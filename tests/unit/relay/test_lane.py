@@ -1,0 +1,124 @@
+"""Connections through the lane: their bytes, their ends, and what is left of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from macnet.relay import lane as module
+from macnet.relay.flow import Flow
+from macnet.relay.lane import connection_limit
+from macnet.relay.netfilter import Mark
+from tests.unit.relay.kernel import (
+    HOST,
+    Kernel,
+    answer,
+    descriptors,
+    port_of,
+    running,
+    settled,
+    syn,
+)
+
+
+def test_bytes_and_ends_travel_both_ways(kernel: Kernel, service: socket.socket) -> None:
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        client.sendall(b"hello")
+        assert server.recv(100) == b"hello"
+        # The client ends its half; the other goes on.
+        client.shutdown(socket.SHUT_WR)
+        assert server.recv(100) == b""
+        server.sendall(b"still here")
+        assert client.recv(100) == b"still here"
+        server.close()
+        assert client.recv(100) == b""
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_much_arrives_whole_at_a_slow_reader(
+    kernel: Kernel, service: socket.socket, way: str
+) -> None:
+    data = os.urandom(6 << 20)
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        sender, reader = (client, server) if way == "up" else (server, client)
+
+        def send() -> None:
+            sender.sendall(data)
+            sender.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        got = bytearray()
+        pause = threading.Event()
+        while piece := reader.recv(1 << 18):
+            got += piece
+            pause.wait(0.005)
+        thread.join(5)
+        assert got == data
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_reset_stays_a_reset(kernel: Kernel, service: socket.socket, who: str) -> None:
+    """Else the other side would take a broken transfer for whole."""
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        first, other = (client, server) if who == "client" else (server, client)
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        first.close()
+        with pytest.raises(ConnectionResetError):
+            other.recv(100)
+
+
+def test_beyond_the_limit_a_connection_waits(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    service: socket.socket,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with running(tmp_path, monkeypatch, limit=1) as (kernel, _):
+        with kernel.connect(port_of(service)), answer(service):
+            late = syn(Flow(HOST, 1000, HOST, port_of(service)))
+            assert kernel.verdict(late) is None
+            assert kernel.verdict(late) is None
+        assert settled(lambda: kernel.verdict(late) == Mark.CONNECTED)
+    said = capfd.readouterr().err.splitlines()
+    assert said == ["relay: there are 1 TCP connections: further ones must wait"]
+
+
+def test_no_descriptor_is_left_of_a_thousand(kernel: Kernel, service: socket.socket) -> None:
+    """Closed by either side, reset, half closed, with and without bytes under way."""
+    before = descriptors()
+    for number in range(1000):
+        client, server = kernel.connect(port_of(service)), answer(service)
+        if number % 2:
+            client.sendall(b"x" * 5000)
+        if number % 3 == 0:
+            server.shutdown(socket.SHUT_WR)
+        if number % 5 == 0:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        first, then = (client, server) if number % 7 else (server, client)
+        first.close()
+        then.close()
+    # Some pipes wait for their next use.
+    assert settled(lambda: descriptors() <= before + 2 * module._PIPES_KEPT)
+
+
+def test_idle_connections_have_no_pipes(kernel: Kernel, service: socket.socket) -> None:
+    before = descriptors()
+    with ExitStack() as stack:
+        for _ in range(50):
+            client = stack.enter_context(kernel.connect(port_of(service)))
+            server = stack.enter_context(answer(service))
+            client.sendall(b"x")
+            assert server.recv(1) == b"x"
+        # Four sockets each, two of them the lane's; pipes are shared.
+        assert descriptors() <= before + 4 * 50 + 4
+
+
+def test_limits() -> None:
+    assert connection_limit(1024) == 240
+    assert connection_limit(10) == 1
