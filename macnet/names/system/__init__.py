@@ -1,0 +1,23 @@
+"""How this machine comes to ask macnet for names of the domain, and only for those."""
+
+from macnet.names.system.base import (
+    NamesSystem,
+    RootCommand,
+    RunAsRoot,
+    SystemEntry,
+    SystemState,
+    SystemStatus,
+    apply_command,
+)
+from macnet.names.system.choose import choose_system
+
+__all__ = [
+    "NamesSystem",
+    "RootCommand",
+    "RunAsRoot",
+    "SystemEntry",
+    "SystemState",
+    "SystemStatus",
+    "apply_command",
+    "choose_system",
+]
