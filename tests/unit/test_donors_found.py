@@ -1,0 +1,231 @@
+"""Clusters and overlays among what `--also` reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from macnet.donors import find, list_hints
+from macnet.kubernetes import MANIFEST
+from macnet.models import Donor, Further, ReachKind
+from macnet.networks import parse_networks, with_further
+from macnet.values import AlsoRequest
+from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind
+
+Row = dict[str, Any]
+KUBERNETES = AlsoRequest(kubernetes=True)
+OVERLAYS = AlsoRequest(overlays=True)
+
+
+class FakeEngine:
+    """Containers with their files; counts the calls."""
+
+    def __init__(self, *rows: Row, files: Mapping[tuple[str, str], str] | None = None) -> None:
+        self.rows = rows
+        self.files = files
+        self.calls: list[str] = []
+
+    def containers(self, *, everything: bool = False) -> Sequence[Row]:
+        """See `macnet.donors.Source`."""
+        self.calls.append("containers")
+        return [row for row in self.rows if everything or row["State"] == "running"]
+
+    def inspect(self, identity: str) -> Row | None:
+        """See `macnet.donors.Source`."""
+        self.calls.append("inspect")
+        row = next(row for row in self.rows if row["Id"] == identity)
+        return {
+            "State": {"Running": row["State"] == "running", "StartedAt": f"since {row['Created']}"},
+            "HostConfig": row.get("HostConfig"),
+        }
+
+    def read_file(self, identity: str, path: str) -> bytes | None:
+        """See `macnet.donors.Source`."""
+        self.calls.append("read")
+        if self.files is not None:
+            text = self.files.get((identity, path))
+            return None if text is None else text.encode()
+        return KUBEADM(identity, path)
+
+    def find(self, also: AlsoRequest, *networks: Row) -> tuple[Further, ...]:
+        """`find` with the running ones, as `observe` calls it."""
+        running = [row for row in self.rows if row["State"] == "running"]
+        return find(also, networks, running, self, ())
+
+
+def overlay(name: str, subnet: str, **more: object) -> Row:
+    return {
+        "Id": f"net-{name}",
+        "Name": name,
+        "Driver": "overlay",
+        "Scope": "swarm",
+        "IPAM": {"Config": [{"Subnet": subnet}]},
+        **more,
+    }
+
+
+def task(name: str, created: int, *networks: str, service: bool = True, **more: object) -> Row:
+    labels = {"com.docker.swarm.task.id": f"task-{name}"} if service else {}
+    settings = {
+        net: {"NetworkID": f"net-{net}", "IPAddress": f"10.9.{n}.{created}"}
+        for n, net in enumerate(networks)
+    }
+    return {
+        "Id": f"id-{name}",
+        "Names": [f"/{name}"],
+        "Created": created,
+        "Labels": labels,
+        "State": "running",
+        "HostConfig": {"NetworkMode": "default"},
+        "NetworkSettings": {"Networks": settings},
+        **more,
+    }
+
+
+CONTROL = kind("kind-control-plane", "control-plane", 1)
+WORKER = kind("kind-worker", "worker", 2)
+SPREAD = overlay("spread", "10.0.1.0/24")
+_BOTH = (("kind", ReachKind.CLUSTER), ("spread", ReachKind.OVERLAY))
+
+
+def test_a_cluster_is_reached_through_its_control_plane() -> None:
+    engine = FakeEngine(WORKER, CONTROL)
+    assert engine.find(KUBERNETES) == (
+        Further(
+            "kind",
+            ReachKind.CLUSTER,
+            (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16")),
+            Donor("id-kind-control-plane", "kind-control-plane", "since 1"),
+            dns=IPAddress("10.96.0.10"),
+            domain="cluster.local",
+            source=f"kind-control-plane:{MANIFEST}",
+        ),
+    )
+    assert "containers" not in engine.calls
+
+
+def test_when_the_control_plane_stops_a_worker_lends_the_way() -> None:
+    (found,) = FakeEngine(WORKER, CONTROL | {"State": "exited"}).find(KUBERNETES)
+    assert found.donor is not None
+    assert found.donor.container == "kind-worker"
+    assert found.subnets == (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16"))
+
+
+def test_a_cluster_that_has_stopped_is_none() -> None:
+    engine = FakeEngine(CONTROL | {"State": "exited"})
+    assert engine.find(KUBERNETES) == ()
+    (found,) = engine.find(AlsoRequest(clusters=("kind",)))
+    assert (found.name, found.donor, found.subnets) == ("kind", None, ())
+    assert found.reason
+
+
+def test_single_clusters_may_be_named() -> None:
+    other = kind("b-control-plane", "control-plane", 5, cluster="b")
+    files = {
+        ("id-b-control-plane", MANIFEST): MANIFEST_TEXT.replace("10.244", "10.1").replace(
+            "10.96", "10.2"
+        )
+    }
+    engine = FakeEngine(CONTROL, other, files=files)
+    (found,) = engine.find(AlsoRequest(clusters=("b",)))
+    assert found.name == "b"
+    assert found.donor is not None
+
+
+def test_of_two_clusters_with_equal_ranges_the_older_one_is_reached() -> None:
+    other = kind("b-control-plane", "control-plane", 0, cluster="b")
+    first, second = FakeEngine(CONTROL, other).find(KUBERNETES)
+    assert (first.name, first.reason) == ("b", "")
+    assert second.name == "kind"
+    assert second.donor is None
+    assert "also in the cluster b" in second.reason
+
+
+def test_a_cluster_without_files_gives_its_ranges_to_nobody() -> None:
+    server = k3d("k3d-dev-server-0", "server", 3)
+    first, second = FakeEngine(CONTROL, server, files={}).find(KUBERNETES)
+    assert first.reason.startswith("there is no kind-control-plane:/etc")
+    assert (second.name, second.reason) == ("dev", "")
+    assert second.source == "the defaults of k3s"
+
+
+@pytest.mark.parametrize("public", ["8.8.0.0/16", "10.0.0.0/7", "2001:db8::/56"])
+def test_a_node_that_claims_public_addresses_gets_none(public: str) -> None:
+    """Labels and files may come with an image."""
+    text = MANIFEST_TEXT.replace("10.244.0.0/16", f"10.244.0.0/16,{public}")
+    engine = FakeEngine(CONTROL, files={("id-kind-control-plane", MANIFEST): text})
+    (found,) = engine.find(KUBERNETES)
+    assert found.donor is None
+    assert "no private range" in found.reason
+
+
+def test_an_overlay_is_reached_through_its_oldest_task() -> None:
+    engine = FakeEngine(
+        task("alone", 1, "spread", service=False),
+        task("web.2", 3, "spread"),
+        task("web.1", 2, "spread"),
+    )
+    (found,) = engine.find(OVERLAYS, SPREAD)
+    assert found == Further(
+        "spread",
+        ReachKind.OVERLAY,
+        (IPNetwork("10.0.1.0/24"),),
+        Donor("id-web.1", "web.1", "since 2"),
+    )
+
+
+def test_an_overlay_without_a_container_here_has_a_reason() -> None:
+    engine = FakeEngine(task("web", 1, "back"))
+    _, found = engine.find(OVERLAYS, overlay("back", "10.0.2.0/24"), SPREAD)
+    assert (found.donor, found.reason) == (None, "no container of this engine is on it")
+
+
+def test_who_lends_no_way_into_an_overlay() -> None:
+    own = task("macnet", 1, "spread") | {"Labels": {"io.macnet.name": "macnet"}}
+    inside = task("sidecar", 2, "spread", HostConfig={"NetworkMode": "container:id-x"})
+    host = task("host", 3, "spread", HostConfig={"NetworkMode": "host"})
+    (found,) = FakeEngine(own, inside, host).find(OVERLAYS, SPREAD)
+    assert found.donor is None
+    assert found.reason
+
+
+def test_one_container_may_lend_the_way_into_several_overlays() -> None:
+    engine = FakeEngine(task("web", 1, "spread", "back"))
+    found = engine.find(OVERLAYS, SPREAD, overlay("back", "10.0.2.0/24"))
+    assert [(one.name, one.donor and one.donor.container) for one in found] == [
+        ("back", "web"),
+        ("spread", "web"),
+    ]
+
+
+def test_neither_the_routing_mesh_nor_the_bridge_of_tasks_are_overlays() -> None:
+    engine = FakeEngine(task("web", 1, "ingress", "docker_gwbridge", "old"))
+    rows = (
+        overlay("ingress", "10.0.0.0/24", Ingress=True),
+        overlay("docker_gwbridge", "172.18.0.0/16", Driver="bridge", Scope="local"),
+        overlay("old", "10.0.9.0/24", Scope="global"),
+    )
+    assert engine.find(OVERLAYS, *rows) == ()
+
+
+def test_only_what_was_asked_for_is_looked_for() -> None:
+    engine = FakeEngine(CONTROL, task("web", 1, "spread"))
+    assert engine.find(AlsoRequest(), SPREAD) == ()
+    assert engine.calls == []
+
+
+def test_hints_name_what_is_there_and_the_option() -> None:
+    settings = {"NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.2"}}}}
+    bridge = overlay("kind", "172.18.0.0/16", Driver="bridge", Scope="local")
+    rows = [CONTROL | settings, task("web", 1, "spread")]
+    networks = parse_networks([bridge, SPREAD, overlay("idle", "10.0.3.0/24")], rows)
+    cluster, swarm = list_hints(networks)
+    assert "cluster kind" in cluster
+    assert "`macnet setup --also kubernetes`" in cluster
+    assert "(spread)" in swarm
+    assert "`macnet setup --also overlays`" in swarm
+    further = [Further(name, kind, ()) for name, kind in _BOTH]
+    assert list_hints(with_further(networks, further)) == ()
