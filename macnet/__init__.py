@@ -1,3 +1,3 @@
-"""Reach Docker containers by their IP from a Mac."""
+"""Reach Docker containers by IP address and name from a Mac."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

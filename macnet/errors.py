@@ -3,11 +3,19 @@
 ::
 
     MacnetError                      1  (never raised itself)
+    ├── WrongUsage                   2  wrong use of the command line
     ├── EngineError                  3  engine unavailable
     │   ├── EngineUnreachable           no socket, no answer
     │   ├── EnginePermission            the socket refuses this user
     │   ├── EngineRefused               the engine will not run the helper
-    │   └── ImageBuildFailed            the helper image did not build
+    │   ├── CarrierFailed               the way to an engine on another machine
+    │   │   ├── CarrierDown                 no ssh to that machine runs
+    │   │   ├── CarrierUnreachable          that machine does not answer
+    │   │   ├── CarrierHostKey              its host key is unknown, or another one
+    │   │   ├── CarrierDenied               it does not let this user in
+    │   │   └── CarrierForbidden            its ssh server forbids forwarding
+    │   ├── ImageBuildFailed            the helper image did not build
+    │   └── ImageMissing                it is not there, and nothing may be downloaded
     ├── ConfigError                  4  config or bad input
     │   ├── BadValue                    an option, a key or a variable has a bad value
     │   ├── UnknownContext              no Docker context of that name
@@ -33,8 +41,7 @@
     │   └── TunnelTimeout               no traffic in time
     └── ChecksFailed                 9  `macnet check` found a failure
 
-Exit code 1 is a bug (its traceback is shown), 2 is wrong usage of the command line, 130 is
-an interruption by Ctrl-C.
+Exit code 1 is a bug (its traceback is shown), 130 is an interruption by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -64,6 +71,13 @@ class MacnetError(Exception):
         return f"{self.stage}: {self.message}" if self.stage else self.message
 
 
+class WrongUsage(MacnetError):
+    """Wrong use of the command line."""
+
+    code = "usage"
+    exit_code = 2
+
+
 class EngineError(MacnetError):
     """The Docker engine is not available or does not do what is asked."""
 
@@ -89,10 +103,52 @@ class EngineRefused(EngineError):
     code = "engine_refused"
 
 
+class CarrierFailed(EngineError):
+    """The way to an engine on another machine."""
+
+    code = "carrier_failed"
+
+
+class CarrierDown(CarrierFailed):
+    """No ssh of macnet's to the engine's machine runs."""
+
+    code = "carrier_down"
+
+
+class CarrierUnreachable(CarrierFailed):
+    """The engine's machine does not answer: it is off, asleep, or has another name."""
+
+    code = "carrier_unreachable"
+
+
+class CarrierHostKey(CarrierFailed):
+    """The host key of the engine's machine is not known here, or is another one than before."""
+
+    code = "carrier_host_key"
+
+
+class CarrierDenied(CarrierFailed):
+    """The engine's machine does not let this user in."""
+
+    code = "carrier_denied"
+
+
+class CarrierForbidden(CarrierFailed):
+    """The ssh server of the engine's machine forbids forwarding."""
+
+    code = "carrier_forbidden"
+
+
 class ImageBuildFailed(EngineError):
     """The helper image did not build; ``detail`` holds the end of the build log."""
 
     code = "image_build_failed"
+
+
+class ImageMissing(EngineError):
+    """The engine has no helper image, and with `--offline` it cannot be built either."""
+
+    code = "image_missing"
 
 
 class ConfigError(MacnetError):

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -58,20 +57,6 @@ def write_private(path: Path, data: bytes) -> bool:
     return True
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Make ``data`` the content of a file that is the user's own, as safely as `write_private`.
-
-    A link stays a link, and the file keeps its mode and its owner; a new one gets mode 0600.
-    """
-    try:
-        if not path.parent.exists():
-            ensure_private_dir(path.parent)
-        target = path.resolve()
-        _replace(target, data, target.stat() if target.exists() else None)
-    except OSError as error:
-        raise _translated(error, "write", path) from error
-
-
 def remove_file(path: Path) -> None:
     """Remove the file ``path``, if it is there."""
     try:
@@ -80,7 +65,7 @@ def remove_file(path: Path) -> None:
         raise _translated(error, "remove", path) from error
 
 
-def _replace(path: Path, data: bytes, like: os.stat_result | None = None) -> None:
+def _replace(path: Path, data: bytes) -> None:
     _sweep(path)
     # A rename is atomic within one file system only, hence the same directory.
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -90,11 +75,8 @@ def _replace(path: Path, data: bytes, like: os.stat_result | None = None) -> Non
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if like is not None:
-            with suppress(OSError):  # only root may give a file to another
-                os.chown(temporary, like.st_uid, like.st_gid)
         # mkstemp's own mode follows the umask.
-        temporary.chmod(0o600 if like is None else stat.S_IMODE(like.st_mode))
+        temporary.chmod(0o600)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -129,6 +111,33 @@ def read_private(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise _translated(error, "read", path) from error
+
+
+#: Seconds between two looks at a file that grows.
+FOLLOW_S = 0.3
+
+
+def new_lines(path: Path, position: int) -> Iterator[str]:
+    """Each line as it is written after ``position``; from the start of a file that is new.
+
+    Does not end by itself.
+    """
+    rest = b""
+    while True:
+        time.sleep(FOLLOW_S)
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < position:
+                    position, rest = 0, b""
+                file.seek(position)
+                data = file.read()
+        except FileNotFoundError:
+            continue  # between two clients
+        except OSError as error:
+            raise _translated(error, "read", path) from error
+        position += len(data)
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
 
 
 def set_aside(path: Path) -> Path:
@@ -190,7 +199,7 @@ def _locked(path: Path) -> int:
             who = f" (pid {holder})" if holder.isdigit() else ""
             raise Busy(
                 f"another macnet{who} is changing this tunnel",
-                hint="Wait until it has ended, then try again.",
+                hint="wait until it has ended, then try again",
             ) from error
         except BaseException:
             os.close(descriptor)
@@ -208,7 +217,7 @@ def remove_tunnel_files(root: Path) -> tuple[Path, ...]:
         if root.is_symlink():
             raise StateError(
                 f"{root} is a link, so macnet does not remove what is behind it",
-                hint="Remove it yourself, if it is not needed any more.",
+                hint="remove it yourself, if it is not needed any more",
             )
         if not root.exists():
             return ()
@@ -221,14 +230,14 @@ def remove_tunnel_files(root: Path) -> tuple[Path, ...]:
 
 def _translated(error: OSError, action: str, path: Path) -> StateError:
     if error.errno in _FULL:
-        hint = "Free some space on this disk, then try again; what was there is unchanged."
+        hint = "free some space on this disk, then try again; what was there is unchanged"
     elif error.errno == errno.EROFS:
-        hint = "The file system is read-only. MACNET_HOME moves macnet's files elsewhere."
+        hint = "the file system is read-only; MACNET_HOME moves macnet's files elsewhere"
     elif error.errno in _DENIED:
         hint = (
-            f'See who owns it with `ls -ld "{path}" "{path.parent}"`. What macnet made under '
-            "sudo belongs to root; `sudo chown` gives it back to you."
+            f'see who owns it with `ls -ld "{path}" "{path.parent}"`; what macnet made under '
+            "sudo belongs to root, and `sudo chown` gives it back to you"
         )
     else:
-        hint = "MACNET_HOME moves macnet's files elsewhere."
+        hint = "MACNET_HOME moves macnet's files elsewhere"
     return StateError(f"cannot {action} {path}: {error.strerror or error}", hint=hint)

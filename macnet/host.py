@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import pwd
 import socket
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from netaddr import IPAddress, IPNetwork
 from macnet.models import Interface, PortOwner
 
 if TYPE_CHECKING:
-    import psutil  # noqa: TID251
+    import psutil
 
 #: A listener on one of these answers at 127.0.0.1 (``::`` is usually dual-stack).
 _LOCAL_LISTENERS = ("127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1")  # noqa: S104
@@ -35,15 +36,22 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+def user_name() -> str:
+    """The user that this process runs as; environment variables like LOGNAME do not count."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def list_interfaces() -> tuple[Interface, ...]:
     """Every network interface, in the system's order, with its IPv4 and IPv6 addresses."""
-    import psutil  # noqa: PLC0415, TID251
+    import psutil
 
     stats = psutil.net_if_stats()
     found = []
     for name, rows in psutil.net_if_addrs().items():
         state = stats.get(name)
-        flags = state.flags.split(",") if state else []
         addresses = [
             _host_network(row.address, row.netmask)
             for row in rows
@@ -54,7 +62,6 @@ def list_interfaces() -> tuple[Interface, ...]:
                 name=name,
                 addresses=tuple(addresses),
                 up=bool(state and state.isup),
-                point_to_point="pointopoint" in flags or any(row.ptp for row in rows),
             )
         )
     return tuple(found)
@@ -84,7 +91,7 @@ def find_port_owner(port: int) -> PortOwner | None:
 
 def process_name(pid: int) -> str | None:
     """The name of a process; None if it has ended or this user may not see it."""
-    import psutil  # noqa: PLC0415, TID251
+    import psutil
 
     try:
         return psutil.Process(pid).name()
@@ -94,7 +101,7 @@ def process_name(pid: int) -> str | None:
 
 def is_process_alive(pid: int) -> bool:
     """Whether the process runs; one that only waits to be reaped does not."""
-    import psutil  # noqa: PLC0415, TID251
+    import psutil
 
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -115,7 +122,7 @@ def _host_network(address: str, netmask: str | None) -> IPNetwork:
 
 def _listening_pids(port: int) -> Iterator[int | None]:
     """The pids of local listeners on ``port``; None for one whose process is hidden."""
-    import psutil  # noqa: PLC0415, TID251
+    import psutil
 
     try:
         for row in psutil.net_connections(kind="tcp"):
@@ -139,7 +146,7 @@ def _listens(row: psutil._ntuples.sconn | psutil._ntuples.pconn, port: int) -> b
 
 def _connections_of(process: psutil.Process) -> list[psutil._ntuples.pconn]:
     """The TCP connections of one process, none where this user may not look."""
-    import psutil  # noqa: PLC0415, TID251
+    import psutil
 
     try:
         return process.net_connections(kind="tcp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from netaddr import IPAddress, IPNetwork
 
@@ -20,15 +21,18 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """One address range of a Docker network; the gateway is the bridge's own address.
+    """One address range of a Docker network.
 
+    ``gateway`` is the bridge's own address, None where the engine does not report it.
     ``seen`` is the range of the same size under which this host reaches it (a remap), None
-    where it is reached under its own addresses.
+    where it is reached under its own addresses. In an ``isolated`` one the bridge has no
+    address on the engine, so the engine itself cannot reach it.
     """
 
     cidr: IPNetwork
     gateway: IPAddress | None = None
     seen: IPNetwork | None = None
+    isolated: bool = False
 
     @property
     def route(self) -> IPNetwork:
@@ -44,21 +48,73 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A running container on one network."""
+    """A running container on one network; ``own`` is one of macnet's helper.
+
+    ``names`` are its names on this network, the shortest first, where they were asked for and
+    `macnet names` is on. ``cluster`` is the Kubernetes cluster to whose control plane it
+    belongs, ``node`` the swarm's node where it runs, where that is another engine's.
+    """
 
     container: str
     container_id: str
     network: str
     addresses: tuple[IPAddress, ...]
     ports: tuple[Port, ...] = ()
+    own: bool = False
+    names: tuple[str, ...] = ()
+    cluster: str | None = None
+    node: str | None = None
+
+
+class ReachKind(StrEnum):
+    """What is reached beyond the bridges of the engine: ranges, a cluster, a swarm's network."""
+
+    CIDR = "cidr"
+    CLUSTER = "cluster"
+    OVERLAY = "overlay"
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """A running container that lends its network namespace to a lane.
+
+    ``started`` is the engine's ``State.StartedAt``: after a restart the namespace is another one.
+    """
+
+    container_id: str
+    container: str
+    started: str
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """Something that ``--also`` reaches beyond the engine's bridges.
+
+    ``name`` is the range as text, a cluster's or an overlay network's name. It is routed
+    unless ``reason`` says why not. ``donor`` is the container through which it is reached; None
+    where the engine's own host has the route. ``dns`` and ``domain`` are a cluster's resolver
+    and the domain for which it answers, ``source`` says where its subnets were read.
+    """
+
+    name: str
+    kind: ReachKind
+    subnets: tuple[IPNetwork, ...]
+    donor: Donor | None = None
+    reason: str = ""
+    dns: IPAddress | None = None
+    domain: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """A Docker network with its subnets and the running containers on it.
 
-    ``isolated`` is the bridge option ``gateway_mode=isolated`` (engine 28.0 and later): the
-    bridge has no address on the engine, so the engine itself cannot reach its containers.
+    ``isolated`` where all of its subnets are: by the bridge options ``gateway_mode=isolated``
+    (engine 28.0 and later) or ``inhibit_ipv4``. ``config_only`` networks hold settings for
+    others and no containers, ``own`` is one that macnet made for its server. ``bridge`` is the
+    name of the bridge's interface on the engine. ``further`` is there where ``--also`` asks for
+    it: then it need not be a network of Docker's.
     """
 
     id: str
@@ -69,6 +125,15 @@ class Network:
     subnets: tuple[Subnet, ...]
     endpoints: tuple[Endpoint, ...] = ()
     isolated: bool = False
+    config_only: bool = False
+    own: bool = False
+    bridge: str | None = None
+    further: Further | None = None
+
+    @property
+    def user_endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints that are not the helper's."""
+        return tuple(endpoint for endpoint in self.endpoints if not endpoint.own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +143,6 @@ class Interface:
     name: str
     addresses: tuple[IPNetwork, ...]
     up: bool = True
-    point_to_point: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork, IPSet
 
-from macnet.models import Endpoint, Network, Port, Subnet
+from macnet.kubernetes import find_cluster
+from macnet.models import Endpoint, Further, Network, Port, ReachKind, Subnet
+from macnet.swarm import NODE
 
 Json = Mapping[str, Any]
 
@@ -20,17 +22,29 @@ _DRIVER_REASONS = {
     "null": "no network at all",
     "macvlan": "macvlan: its containers are on the engine's outer network, not on a bridge",
     "ipvlan": "ipvlan: its containers are on the engine's outer network, not on a bridge",
-    "overlay": "overlay: it spans engines and is not in this engine's own namespace",
+    "overlay": "overlay: it spans engines and is not in this engine's own namespace; "
+    "`macnet setup --also overlays` reaches it",
 }
-#: Ranges that must never be routed into a tunnel whose far end is 127.0.0.1.
-_NEVER = (
+#: What stands before a cluster's name, as in the option that reaches it.
+CLUSTER_PREFIX = "kubernetes="
+_INGRESS = "the swarm's routing mesh: what it carries are published ports"
+#: Ranges that are never routed into the tunnel, under which name ever: its far end is
+#: 127.0.0.1, and hosts use the others for themselves or refuse them (RFC 6890).
+NEVER_ROUTED = (
     (IPNetwork("127.0.0.0/8"), "loopback"),
     (IPNetwork("169.254.0.0/16"), "link-local"),
     (IPNetwork("224.0.0.0/4"), "multicast"),
     (IPNetwork("::1/128"), "loopback"),
     (IPNetwork("fe80::/10"), "link-local"),
     (IPNetwork("ff00::/8"), "multicast"),
+    (IPNetwork("0.0.0.0/8"), "this host's own range"),
+    (IPNetwork("240.0.0.0/4"), "a reserved range"),
 )
+#: What macnet makes on an engine has this label, with the tunnel's name.
+LABEL_NAME = "io.macnet.name"
+_BRIDGE_OPTION = "com.docker.network.bridge"
+#: An auxiliary address of these names replaces the bridge's as the containers' gateway.
+_GATEWAY_NAMES = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,55 +66,171 @@ def parse_networks(networks: Iterable[Json], containers: Iterable[Json]) -> tupl
     """Join ``GET /networks`` and ``GET /containers/json`` (Engine API 1.41 and later).
 
     Two listing calls serve any number of networks. Networks come sorted by name, containers
-    too. Entries of IPAM that are not addresses (a plugin's) are passed over.
+    too. Entries of IPAM that are not addresses (a plugin's) are passed over, and 0.0.0.0/0,
+    which an IPAM driver reports that gives no addresses.
     """
-    by_network: dict[str, list[Endpoint]] = {}
+    rows = list(networks)
+    bare = [_parse_network(entry) for entry in rows]
+    points: dict[str, list[tuple[Endpoint, Json]]] = {network.id: [] for network in bare}
     for container in containers:
         for name, settings in _endpoint_settings(container).items():
             endpoint = _parse_endpoint(container, name, settings)
-            if endpoint.addresses:
-                by_network.setdefault(str(settings.get("NetworkID", "")), []).append(endpoint)
-    return tuple(
-        sorted(
-            (_parse_network(entry, by_network) for entry in networks),
-            key=lambda network: network.name,
-        )
+            home = _home(bare, str(settings.get("NetworkID", "")), endpoint)
+            if endpoint.addresses and home is not None:
+                points[home.id].append((replace(endpoint, network=home.name), settings))
+    joined = (
+        _join(network, entry, points[network.id]) for network, entry in zip(bare, rows, strict=True)
     )
+    return tuple(sorted(joined, key=lambda network: network.name))
+
+
+def further_name(item: Further) -> str:
+    """Under which name it is listed: a cluster's network often has the cluster's own name."""
+    return f"{CLUSTER_PREFIX}{item.name}" if item.kind is ReachKind.CLUSTER else item.name
+
+
+def with_further(networks: Iterable[Network], further: Iterable[Further]) -> tuple[Network, ...]:
+    """The networks, and after them what ``--also`` reaches, so that both are judged alike.
+
+    A network of a swarm is one of Docker's already, and stays where it is.
+    """
+    overlays = {item.name: item for item in further if item.kind is ReachKind.OVERLAY}
+    found = [
+        replace(network, further=overlays[network.name])
+        if network.driver == "overlay" and network.name in overlays
+        else network
+        for network in networks
+    ]
+    known = {network.name for network in found if network.further is not None}
+    for item in further:
+        if item.kind is ReachKind.OVERLAY and item.name in known:
+            continue
+        subnets = tuple(Subnet(net) for net in item.subnets)
+        found.append(
+            Network(
+                id=f"{item.kind}:{item.name}",
+                name=further_name(item),
+                driver=item.kind,
+                scope="local",
+                internal=False,
+                subnets=subnets,
+                further=item,
+            )
+        )
+    return tuple(found)
 
 
 def _endpoint_settings(container: Json) -> Mapping[str, Json]:
     return ((container.get("NetworkSettings") or {}).get("Networks")) or {}
 
 
-def _parse_network(entry: Json, by_network: Mapping[str, list[Endpoint]]) -> Network:
-    identity = str(entry["Id"])
-    endpoints = sorted(by_network.get(identity, ()), key=lambda endpoint: endpoint.container)
+def _home(networks: Sequence[Network], identity: str, endpoint: Endpoint) -> Network | None:
+    """The network of an endpoint: by id, else by name, else by the subnet that holds it.
+
+    Podman gives the name for the id, and calls its default network ``podman`` here and
+    ``bridge`` in the list of networks.
+    """
+    by_id = {network.id: network for network in networks}
+    by_name = {network.name: network for network in networks}
+    found = by_id.get(identity) or by_name.get(endpoint.network) or by_name.get(identity)
+    if found is not None:
+        return found
+    holders = [
+        network
+        for network in networks
+        if any(a in s.cidr for a in endpoint.addresses for s in network.subnets)
+    ]
+    return holders[0] if len(holders) == 1 else None
+
+
+def _parse_network(entry: Json) -> Network:
     options = entry.get("Options") or {}
-    isolated = "isolated" in {
-        options.get("com.docker.network.bridge.gateway_mode_ipv4"),
-        options.get("com.docker.network.bridge.gateway_mode_ipv6"),
+    isolated = {
+        version: options.get(f"{_BRIDGE_OPTION}.gateway_mode_ipv{version}") == "isolated"
+        for version in (4, 6)
     }
+    # As Go reads a truth value, which is what the engine does.
+    inhibited = str(options.get(f"{_BRIDGE_OPTION}.inhibit_ipv4", "")).lower() in {"1", "t", "true"}
+    isolated[4] = isolated[4] or inhibited
+    subnets = tuple(
+        Subnet(cidr, isolated=isolated[cidr.version])
+        for item in _ipam_config(entry)
+        if (cidr := _parse_cidr(item.get("Subnet"))) is not None
+    )
     return Network(
-        id=identity,
+        id=str(entry["Id"]),
         name=str(entry["Name"]),
         driver=str(entry.get("Driver") or "null"),
         scope=str(entry.get("Scope") or "local"),
         internal=bool(entry.get("Internal")),
-        subnets=tuple(_parse_subnets((entry.get("IPAM") or {}).get("Config") or ())),
-        endpoints=tuple(endpoints),
-        isolated=isolated,
+        subnets=subnets,
+        isolated=all(s.isolated for s in subnets) if subnets else isolated[4],
+        config_only=bool(entry.get("ConfigOnly")),
+        own=LABEL_NAME in (entry.get("Labels") or {}),
+        bridge=_bridge_name(entry, options),
     )
 
 
-def _parse_subnets(config: Iterable[Json]) -> Iterable[Subnet]:
-    for item in config:
-        cidr = _parse_cidr(item.get("Subnet"))
-        if cidr is not None:
-            yield Subnet(cidr, _parse_address(item.get("Gateway")))
+def _ipam_config(entry: Json) -> Iterable[Json]:
+    return (entry.get("IPAM") or {}).get("Config") or ()
+
+
+def _bridge_name(entry: Json, options: Json) -> str | None:
+    """The interface on the engine: as the option says, else as Docker's bridge driver does."""
+    if entry.get("Driver") != "bridge":
+        return None
+    return str(options.get(f"{_BRIDGE_OPTION}.name") or f"br-{str(entry['Id'])[:12]}")
+
+
+def _join(network: Network, entry: Json, points: Sequence[tuple[Endpoint, Json]]) -> Network:
+    """The network with its endpoints, and with the bridge's addresses that they tell."""
+    told = [
+        _parse_address(settings.get(key))
+        for _, settings in points
+        for key in ("Gateway", "IPv6Gateway")
+    ]
+    items = [item for item in _ipam_config(entry) if _parse_cidr(item.get("Subnet")) is not None]
+    gives_first = (entry.get("IPAM") or {}).get("Driver") in {None, "", "default"}
+    subnets = tuple(
+        replace(subnet, gateway=_bridge_address(subnet.cidr, item, told, gives_first=gives_first))
+        for subnet, item in zip(network.subnets, items, strict=True)
+    )
+    endpoints = sorted((endpoint for endpoint, _ in points), key=lambda e: e.container)
+    return replace(network, subnets=subnets, endpoints=tuple(endpoints))
+
+
+def _bridge_address(
+    cidr: IPNetwork, item: Json, told: Iterable[IPAddress | None], *, gives_first: bool
+) -> IPAddress | None:
+    """The bridge's address in one subnet, None where nobody knows it.
+
+    IPAM names it where the engine chose the subnet or the user named a gateway. Otherwise the
+    endpoints tell it, unless an auxiliary address is their gateway. Without either, Docker's
+    own IPAM has given the bridge the first address, but for a range or addresses that the
+    user set apart, and in a subnet of two addresses.
+    """
+    if (named := _parse_address(item.get("Gateway"))) is not None:
+        return named
+    auxiliary = item.get("AuxiliaryAddresses") or {}
+    if _GATEWAY_NAMES[cidr.version] in auxiliary:
+        return None
+    if (found := next((a for a in told if a is not None and a in cidr), None)) is not None:
+        return found
+    if not gives_first or auxiliary or item.get("IPRange") or cidr.size <= 2:
+        return None
+    return IPAddress(cidr.first + 1, cidr.version)
+
+
+def container_names(container: Json) -> list[str]:
+    """A container's names, its own first: a link adds one of the form ``/other/alias``.
+
+    ``container`` is a row of ``GET /containers/json``; one without a name has its short id.
+    """
+    names = [str(name).lstrip("/") for name in container.get("Names") or ()]
+    return sorted(names, key=lambda name: "/" in name) or [str(container["Id"])[:12]]
 
 
 def _parse_endpoint(container: Json, network: str, settings: Json) -> Endpoint:
-    names = container.get("Names") or [str(container["Id"])[:12]]
     found = (
         _parse_address(settings.get("IPAddress")),
         _parse_address(settings.get("GlobalIPv6Address")),
@@ -110,19 +240,23 @@ def _parse_endpoint(container: Json, network: str, settings: Json) -> Endpoint:
         for item in container.get("Ports") or ()
     }
     return Endpoint(
-        container=str(names[0]).lstrip("/"),
+        container=container_names(container)[0],
         container_id=str(container["Id"]),
         network=network,
         addresses=tuple(address for address in found if address is not None),
         ports=tuple(sorted(ports)),
+        own=LABEL_NAME in (container.get("Labels") or {}),
+        cluster=find_cluster(container),
+        node=container.get(NODE),
     )
 
 
 def _parse_cidr(text: object) -> IPNetwork | None:
     try:
-        return IPNetwork(str(text)).cidr if text else None
+        cidr = IPNetwork(str(text)).cidr if text else None
     except (AddrFormatError, ValueError):
         return None
+    return cidr if cidr is not None and cidr.prefixlen else None
 
 
 def _parse_address(text: object) -> IPAddress | None:
@@ -133,9 +267,9 @@ def _parse_address(text: object) -> IPAddress | None:
         return None
 
 
-def gateway_of(subnet: Subnet) -> IPAddress:
-    """The bridge's address: as reported, else the first one, which Docker's IPAM would give."""
-    return subnet.gateway or IPAddress(subnet.cidr.first + 1, subnet.cidr.version)
+def gateway_of(subnet: Subnet) -> IPAddress | None:
+    """The bridge's own address; None where nobody knows it, and nothing can be judged by it."""
+    return subnet.gateway
 
 
 def seen_addresses(item: Selected, endpoint: Endpoint) -> tuple[IPAddress, ...]:
@@ -158,12 +292,35 @@ def select_networks(
     """Decide for each network whether it is routed.
 
     ``include`` and ``exclude`` are case-sensitive globs over names. ``reserved`` are ranges
-    that a Docker subnet must not touch, each with the words that say whose they are.
+    that a Docker subnet must not touch, each with the words that say whose they are. What goes
+    beyond the bridges must not touch a bridge's range, nor what comes before it: there is one way
+    to each address, and another range seen for it would not change that.
     """
-    return tuple(
-        _select(network, include=include, exclude=exclude, reserved=(*_NEVER, *reserved))
-        for network in networks
-    )
+    reserved = (*NEVER_ROUTED, *reserved)
+    found: list[Selected] = []
+    for network in sorted(networks, key=lambda network: network.further is not None):
+        rival = _rival(network, found)
+        if rival is None:
+            verdict = _select(network, include=include, exclude=exclude, reserved=reserved)
+        else:
+            verdict = Selected(network, (), rival)
+        found.append(verdict)
+    return tuple(found)
+
+
+def _rival(network: Network, before: Iterable[Selected]) -> str | None:
+    """Why something beyond the bridges must give way; None where nothing has its addresses."""
+    if network.further is None or why_never(network) is not None:
+        return None
+    for item in before:
+        for other in (*item.subnets, *(subnet for subnet, _ in item.left_out)):
+            for subnet in network.subnets:
+                if overlap(subnet.cidr, other.cidr):
+                    whose = "" if item.network.further is not None else "Docker's network "
+                    name = item.network.name
+                    where = "" if str(other.cidr) == name else f" ({other.cidr})"
+                    return f"{subnet.cidr} overlaps {whose}{name}{where}, which goes first"
+    return None
 
 
 def _select(
@@ -178,6 +335,8 @@ def _select(
     routed: list[Subnet] = []
     left_out: list[tuple[Subnet, str]] = []
     for subnet in network.subnets:
+        if subnet.isolated:
+            continue
         owner = next((why for other, why in reserved if overlap(subnet.cidr, other)), None)
         if owner is None:
             routed.append(subnet)
@@ -188,15 +347,28 @@ def _select(
 
 
 def _why_not(network: Network, include: Sequence[str], exclude: Sequence[str]) -> str | None:
-    # Scope first: an overlay network is also swarm-scoped, and that says more.
+    asked = network.further is not None
     checks = (
+        (not asked and not _matches(network.name, include), "not chosen by --network"),
+        (_matches(network.name, exclude), "left out by --exclude"),
+    )
+    return why_never(network) or next((reason for applies, reason in checks if applies), None)
+
+
+def why_never(network: Network) -> str | None:
+    """Why a network of this kind cannot be routed at all, None where it can."""
+    if network.further is not None:
+        return network.further.reason or None
+    # Driver first: an overlay network is also swarm-scoped, and its driver says more.
+    checks = (
+        (network.own, "macnet's own: only its server is on it"),
+        (network.driver == "overlay" and network.name == "ingress", _INGRESS),
+        (network.config_only, "configuration only: it holds settings for other networks"),
         (network.driver in _DRIVER_REASONS, _DRIVER_REASONS.get(network.driver)),
         (network.scope != "local", f"{network.scope}-scoped: it spans engines"),
         (network.driver != "bridge", f"driver {network.driver!r} is a plugin's"),
         (network.isolated, "isolated: its bridge has no address on the engine"),
         (not network.subnets, "it has no subnet"),
-        (not _matches(network.name, include), "not chosen by --network"),
-        (_matches(network.name, exclude), "left out by --exclude"),
     )
     return next((reason for applies, reason in checks if applies), None)
 
@@ -210,18 +382,33 @@ def overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and (one.first <= other.last and other.first <= one.last)
 
 
+def by_address(net: IPNetwork) -> tuple[int, int, int]:
+    """The key that sorts ranges: IPv4 first, then by address, the wider one first."""
+    return (net.version, net.first, net.prefixlen)
+
+
 def merge_subnets(subnets: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
     """The subnets to route: those inside another are dropped, neighbours are not joined.
 
     Joining would keep the addresses the same, but every change of one network would then
     change the route of another.
     """
-    ordered = sorted(set(subnets), key=lambda net: (net.version, net.first, net.prefixlen))
+    ordered = sorted(set(subnets), key=by_address)
     kept: list[IPNetwork] = []
     for net in ordered:
         if not (kept and kept[-1].version == net.version and net in kept[-1]):
             kept.append(net)
     return tuple(kept)
+
+
+def label(network: Network, subnet: Subnet) -> str:
+    """A subnet with the network's name, unless that says the same."""
+    return network.name if network.name == str(subnet.cidr) else f"{network.name} ({subnet.cidr})"
+
+
+def not_routed(network: Network, subnet: Subnet, why: str) -> str:
+    """What to say of a subnet that is left out since it overlaps ``why``."""
+    return f"{label(network, subnet)} is not routed: it overlaps {why}"
 
 
 def routed_subnets(selected: Iterable[Selected]) -> tuple[IPNetwork, ...]:
@@ -230,23 +417,27 @@ def routed_subnets(selected: Iterable[Selected]) -> tuple[IPNetwork, ...]:
 
 
 def find_free_subnet(wanted: IPNetwork, taken: Iterable[IPNetwork]) -> IPNetwork | None:
-    """``wanted`` if free, else the next free range of its size in the same private block."""
+    """``wanted`` if free, else a free range of its size: in the same block, else in another."""
     used = [net for net in taken if net.version == wanted.version]
     if not any(overlap(wanted, net) for net in used):
         return wanted
-    block = next((pool for pool in _PRIVATE if wanted in pool), wanted)
-    free = IPSet(block) - IPSet(used)
-    # From the top down: engines and home routers hand out from the bottom.
-    for candidate in reversed(free.iter_cidrs()):
-        if candidate.prefixlen <= wanted.prefixlen:
-            first = candidate.last - wanted.size + 1
-            return IPNetwork((first, wanted.prefixlen), version=wanted.version)
+    if wanted.version != 4:
+        return None
+    for block in sorted(PRIVATE_BLOCKS, key=lambda block: wanted not in block):
+        # From the top down: engines and home routers hand out from the bottom.
+        for candidate in reversed((IPSet([block]) - IPSet(used)).iter_cidrs()):
+            if candidate.prefixlen <= wanted.prefixlen:
+                first = candidate.last - wanted.size + 1
+                return IPNetwork((first, wanted.prefixlen), version=4)
     return None
 
 
-_PRIVATE = (
+#: Where nobody on the Internet is: RFC 1918, benchmarks (RFC 2544), shared address space
+#: (RFC 6598). The last two come last, as TUN proxies and Tailscale like them.
+PRIVATE_BLOCKS = (
     IPNetwork("192.168.0.0/16"),
     IPNetwork("10.0.0.0/8"),
     IPNetwork("172.16.0.0/12"),
+    IPNetwork("198.18.0.0/15"),
     IPNetwork("100.64.0.0/10"),
 )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+#: The longest path of a Unix socket on macOS, in bytes (Linux: 107); ``sun_path`` in sys/un.h.
+#: OpenVPN cuts a longer one off.
+MAX_SOCKET_PATH = 103
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,11 @@ class TunnelPaths:
     def state(self) -> Path:
         """What was chosen for the tunnel: port, subnets, remembered options."""
         return self.root / "tunnel.json"
+
+    def other_records(self) -> tuple[Path, ...]:
+        """The records of this user's other tunnels, each in a folder of the tunnel's name."""
+        records = sorted(self.root.parent.glob(f"*/{self.state.name}"))
+        return tuple(path for path in records if path != self.state)
 
     @property
     def pki(self) -> Path:
@@ -48,8 +58,28 @@ class TunnelPaths:
 
     @property
     def client_socket(self) -> Path:
-        """The management socket of the openvpn client."""
-        return self.root / "openvpn.sock"
+        """The management socket of the openvpn client.
+
+        It is in a private directory below /tmp where the tunnel's own path is too long for a
+        socket; not in TMPDIR, which differs between a terminal and a login item.
+        """
+        path = self.root / "openvpn.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+            return path
+        return Path(f"/tmp/macnet-{os.geteuid()}") / f"{self._digest(path)}.sock"  # noqa: S108
+
+    @property
+    def carrier(self) -> Path:
+        """The folder of the ssh to the engine's machine: its sockets, its log.
+
+        Always below /tmp: ssh takes spaces and colons of a path for its own, and adds 17 bytes
+        to a socket's name while it makes it. It is there before the first setup, too.
+        """
+        return Path(f"/tmp/macnet-{os.geteuid()}") / f"{self._digest(self.root)}-ssh"  # noqa: S108
+
+    @staticmethod
+    def _digest(path: Path) -> str:
+        return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,8 @@ def create_pki(name: str, *, now: datetime, days: int = MAX_DAYS) -> Pki:
     They begin a day before ``now``, which needs a time zone.
     """
     # Imported late everywhere in this module: it takes 60 ms, and most commands need no keys.
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.x509.oid import ExtendedKeyUsageOID  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     if not 1 < days <= MAX_DAYS:
         raise ValueError(f"days is {days}")
@@ -116,9 +116,9 @@ def _issue(
     The extensions are those that "--remote-cert-tls" in the OpenVPN manual asks for, and the
     ones that RFC 5280, section 4.2.1, wants in every certificate of its kind.
     """
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     def common_name(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
@@ -148,7 +148,7 @@ def _issue(
 
 
 def _key_usage(is_ca: bool) -> x509.KeyUsage:
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509
 
     return x509.KeyUsage(
         digital_signature=not is_ca,
@@ -164,13 +164,13 @@ def _key_usage(is_ca: bool) -> x509.KeyUsage:
 
 
 def _cert_pem(cert: x509.Certificate) -> str:
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding
 
     return cert.public_bytes(Encoding.PEM).decode()
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives import serialization
 
     return key.private_bytes(
         serialization.Encoding.PEM,
@@ -188,10 +188,10 @@ def _new_static_key() -> str:
 
 def _assemble(pems: dict[str, str]) -> Pki:
     """Return the `Pki` of the texts in ``pems``; raise ValueError where they don't fit."""
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.x509.oid import NameOID
 
     if not _STATIC_KEY.fullmatch(pems["tls_crypt"]):
         raise ValueError("the tls-crypt key has not the form of one")
@@ -207,7 +207,7 @@ def _assemble(pems: dict[str, str]) -> Pki:
     for role in ("server", "client"):
         key = load_pem_private_key(pems[f"{role}_key"].encode(), password=None)
         if key.public_key() != certs[role].public_key():
-            raise ValueError(f"the {role} key is not that of its certificate")
+            raise ValueError(f"the {role} key does not fit its certificate")
     names = certs["server"].subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if not names:
         raise ValueError("the server certificate has no name")
@@ -220,7 +220,7 @@ def _assemble(pems: dict[str, str]) -> Pki:
 
 
 def _der(cert: x509.Certificate) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding
 
     return cert.public_bytes(Encoding.DER)
 
@@ -250,7 +250,7 @@ def load_pki(directory: Path) -> Pki | None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedPki(
             f"the certificates in {path} are damaged: {reason}",
-            hint="`macnet setup` sets them aside and makes new ones.",
+            hint="`macnet setup` sets them aside and makes new ones",
         ) from error
 
 
@@ -273,25 +273,17 @@ def read_expiry(directory: Path) -> datetime | None:
     return pki.expires if pki is not None else None
 
 
-def ensure_pki(
-    directory: Path, name: str, *, now: datetime, renew: bool, progress: Progress
-) -> tuple[Pki, bool]:
-    """Return usable certificates and whether they are new.
+def replace_pki(directory: Path, pki: Pki, progress: Progress) -> None:
+    """Store ``pki`` in place of what is there; damaged files are set aside, as they may be wanted.
 
-    New ones are made with ``renew``, and where there are none, where they are damaged (which
-    sets the directory aside) or have expired. Clients then need the new profile.
+    Clients then need a new profile.
     """
     try:
-        pki = load_pki(directory)
+        load_pki(directory)
     except DamagedPki as error:
         aside = set_aside(directory)
         progress.warn(f"{error.message}; they are now in {aside.name} and new ones are made")
-        pki = None
-    if pki is not None and not renew and now < pki.expires:
-        return pki, False
-    pki = create_pki(name, now=now)
     save_pki(directory, pki)
-    return pki, True
 
 
 def days_left(expires: datetime, now: datetime) -> int:

@@ -195,8 +195,8 @@ def _reason(error: OSError) -> str:
 
 def _icmp_mode() -> bool | None:
     """Which sockets this user may open: False = datagram, True = raw, None = neither."""
-    from icmplib import ICMPv4Socket, SocketPermissionError  # noqa: PLC0415
-    from icmplib.exceptions import ICMPSocketError  # noqa: PLC0415
+    from icmplib import ICMPv4Socket, SocketPermissionError
+    from icmplib.exceptions import ICMPSocketError
 
     for privileged in (False, True):
         try:
@@ -210,7 +210,7 @@ def _icmp_mode() -> bool | None:
 async def _ping(
     address: IPAddress, timeout_s: float, count: int, identifier: int, *, privileged: bool
 ) -> PingResult:
-    from icmplib import (  # noqa: PLC0415
+    from icmplib import (
         AsyncSocket,
         ICMPLibError,
         ICMPRequest,

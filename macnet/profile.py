@@ -13,8 +13,9 @@ from typing import Protocol
 
 from netaddr import AddrFormatError, IPNetwork
 
-from macnet.config import CompLzo
+from macnet.choices import CompLzo
 from macnet.render import render
+from macnet.values import LOOPBACK
 
 
 class ClientCredentials(Protocol):
@@ -43,7 +44,7 @@ class ClientCredentials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a client needs to know: the port on 127.0.0.1, the routes, the keys.
+    """What a client needs to know: the server's port at ``remote``, the routes, the keys.
 
     ``routes`` are merged and sorted by the caller; ``tun_mtu`` is in bytes. ``comp_lzo`` and
     ``tun_mtu`` must be what the server uses.
@@ -54,6 +55,7 @@ class Profile:
     comp_lzo: CompLzo
     tun_mtu: int
     pki: ClientCredentials
+    remote: str = LOOPBACK
 
 
 def render_profile(profile: Profile) -> str:
@@ -64,11 +66,12 @@ def render_profile(profile: Profile) -> str:
     """
     return render(
         "client/profile.ovpn.j2",
+        remote=profile.remote,
         port=profile.port,
         server_name=profile.pki.server_name,
         tun_mtu=profile.tun_mtu,
         comp_lzo=profile.comp_lzo.value,
-        routes=[_directive(route) for route in profile.routes],
+        routes=[route_directive(route) for route in profile.routes],
         ca_cert=profile.pki.ca_cert.strip(),
         client_cert=profile.pki.client_cert.strip(),
         client_key=profile.pki.client_key.strip(),
@@ -77,7 +80,7 @@ def render_profile(profile: Profile) -> str:
 
 
 def parse_profile_routes(text: str) -> tuple[IPNetwork, ...]:
-    """Return the routes of a profile's ``text``, in its order.
+    """Return the routes of a profile's ``text``, in its order, also those that a server pushes.
 
     The file may have been changed by hand: a line that is no usable route is left out, so a
     comparison with the wanted routes shows the difference.
@@ -85,7 +88,7 @@ def parse_profile_routes(text: str) -> tuple[IPNetwork, ...]:
     return tuple(_routes(text))
 
 
-def _directive(route: IPNetwork) -> str:
+def route_directive(route: IPNetwork) -> str:
     """Return the line that sets ``route``; a server pushes the very same words.
 
     It serves as the text of a ``pull-filter`` too, which ignores every pushed option that

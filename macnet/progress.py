@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from macnet.errors import MacnetError
@@ -27,6 +27,9 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Something that the user should know and that stops nothing."""
 
+    def pause(self) -> AbstractContextManager[object]:
+        """Leave the terminal to another program, which may ask the user: draw nothing."""
+
 
 class Silent:
     """Ignores everything."""
@@ -45,6 +48,10 @@ class Silent:
 
     def warn(self, text: str) -> None:
         """Ignore."""
+
+    def pause(self) -> AbstractContextManager[object]:
+        """Nothing is drawn anyway."""
+        return nullcontext()
 
 
 class Stage:

@@ -5,57 +5,72 @@ The server's NETMAP rule translates; here is decided what to what. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from netaddr import IPNetwork, IPSet
 
-from macnet.config import RemapWish
 from macnet.errors import SubnetConflict
 from macnet.models import Subnet
-from macnet.networks import Selected, overlap
+from macnet.networks import NEVER_ROUTED, Selected, overlap, why_never
+from macnet.values import Pairs, RemapRequest
 
-#: Where automatic remaps are taken from, from the bottom up, by IP version: seldom used by home
-#: networks, Docker or cloud networks, and large enough for any Docker subnet. The second is
-#: unique local (RFC 4193).
-POOLS = {4: IPNetwork("10.192.0.0/10"), 6: IPNetwork("fd6d:6163:6e65::/48")}
+#: Where automatic remaps are taken from, in this order and from the bottom up, by IP version.
+#: The first for IPv4 is seldom used by home networks, Docker or cloud networks, and large enough
+#: for any Docker subnet. That for IPv6 is unique local (RFC 4193).
+POOLS = {
+    4: (
+        IPNetwork("10.192.0.0/10"),
+        IPNetwork("172.16.0.0/12"),
+        IPNetwork("10.0.0.0/8"),
+        IPNetwork("198.18.0.0/15"),
+        IPNetwork("100.64.0.0/10"),
+        IPNetwork("192.168.0.0/16"),
+    ),
+    6: (IPNetwork("fd6d:6163:6e65::/48"),),
+}
 
 Reserved = Iterable[tuple[IPNetwork, str]]
 
 
 def remap_networks(
     selected: Iterable[Selected],
-    wish: RemapWish,
+    requested: RemapRequest,
     reserved: Reserved,
+    *,
+    chosen: Pairs = (),
 ) -> tuple[Selected, ...]:
     """Give subnets other addresses, as asked for or where they collide with this host.
 
-    A range that was chosen before stays as it is while it is free. ``reserved`` are the ranges
-    in use, each with the words that say whose they are. Raises `SubnetConflict` where a range
-    that was asked for is not free.
+    A range that "auto" has ``chosen`` before stays as it is while it is free. ``reserved`` are
+    the ranges in use, each with the words that say whose they are. Raises `SubnetConflict`
+    where a range that was asked for is not free.
     """
     selected = tuple(selected)
-    taken = [*reserved]
+    taken = [*NEVER_ROUTED, *reserved]
     for item in selected:
-        taken += [(s.cidr, f"Docker's network {item.network.name}") for s in item.network.subnets]
-    return tuple(_remap(item, wish, taken) for item in selected)
+        if why_never(item.network) is not None:
+            continue
+        whose = "" if item.network.further is not None else "Docker's network "
+        taken += [(s.cidr, f"{whose}{item.network.name}") for s in item.network.subnets]
+    return tuple(_remap(item, requested, dict(chosen), taken) for item in selected)
 
 
 def kept_choices(
-    wish: RemapWish, selected: Iterable[Selected]
-) -> tuple[tuple[IPNetwork, IPNetwork], ...]:
-    """What "auto" has chosen, with the choices of before for networks that are not there now.
+    requested: RemapRequest, selected: Iterable[Selected], before: Pairs = ()
+) -> Pairs:
+    """What "auto" has chosen, with the choices of ``before`` for networks that are not there now.
 
     Those are kept until another needs their range, as the network may come back.
     """
-    if not wish.auto:
+    if not requested.auto:
         return ()
-    asked = dict(wish.pairs)
+    asked = dict(requested.pairs)
     now = {s.cidr: s.seen for item in selected for s in item.subnets if s.seen is not None}
     used = [*now.values(), *asked.values()]
     kept = {
         real: seen
-        for real, seen in wish.chosen
+        for real, seen in before
         if real in now or not any(overlap(seen, net) for net in used)
     }
     return tuple((real, seen) for real, seen in {**kept, **now}.items() if real not in asked)
@@ -63,10 +78,11 @@ def kept_choices(
 
 def _remap(
     item: Selected,
-    wish: RemapWish,
+    requested: RemapRequest,
+    known: Mapping[IPNetwork, IPNetwork],
     taken: list[tuple[IPNetwork, str]],
 ) -> Selected:
-    asked, known = dict(wish.pairs), dict(wish.chosen)
+    asked = dict(requested.pairs)
     colliding = {subnet.cidr for subnet, _ in item.left_out}
     routed: list[Subnet] = []
     left_out: list[tuple[Subnet, str]] = []
@@ -75,7 +91,7 @@ def _remap(
         if subnet.cidr in asked:
             seen = asked[subnet.cidr]
             _claim(subnet.cidr, seen, taken)
-        elif wish.auto and (subnet.cidr in colliding or subnet.cidr in known):
+        elif requested.auto and (subnet.cidr in colliding or subnet.cidr in known):
             seen = _choose(subnet.cidr, known, [net for net, _ in taken] + [*asked.values()])
         if seen is not None:
             taken.append((seen, f"the remap of {subnet.cidr}"))
@@ -93,12 +109,14 @@ def _in_order(item: Selected) -> list[Subnet]:
     return [subnet for subnet in item.network.subnets if subnet in wanted]
 
 
-def _claim(real: IPNetwork, seen: IPNetwork, taken: Iterable[tuple[IPNetwork, str]]) -> None:
+def _claim(real: IPNetwork, seen: IPNetwork, taken: Sequence[tuple[IPNetwork, str]]) -> None:
     for net, owner in taken:
         if overlap(seen, net):
+            free = free_range(real, [used for used, _ in taken])
+            asked = "" if free is None else f"`macnet setup --remap {real}={free}` takes a free one"
             raise SubnetConflict(
                 f"the remap {real}={seen} cannot be: {seen} overlaps {owner}",
-                hint="give another range of this size, or --remap auto",
+                hint=asked or "no range of this size is free; `macnet setup --unset remap` ends it",
             )
 
 
@@ -114,8 +132,9 @@ def _choose(
 
 def free_range(like: IPNetwork, taken: Iterable[IPNetwork]) -> IPNetwork | None:
     """The first range of `POOLS` that is as large as ``like`` and free, None without one."""
-    free = IPSet(POOLS[like.version]) - IPSet([net for net in taken if net.version == like.version])
-    for candidate in free.iter_cidrs():
-        if candidate.prefixlen <= like.prefixlen:
-            return IPNetwork((candidate.first, like.prefixlen), version=like.version)
+    used = IPSet([net for net in taken if net.version == like.version])
+    for pool in POOLS[like.version]:
+        for candidate in (IPSet([pool]) - used).iter_cidrs():
+            if candidate.prefixlen <= like.prefixlen:
+                return IPNetwork((candidate.first, like.prefixlen), version=like.version)
     return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from macnet.errors import MacnetError
 
 if TYPE_CHECKING:
-    from jinja2 import Environment  # noqa: TID251
+    from jinja2 import Environment
 
 
 class TemplateError(MacnetError):
@@ -24,7 +24,7 @@ def render(template: str, **values: object) -> str:
     A name that the template uses and ``values`` lacks is a `TemplateError`, never an empty
     string: half a configuration must not reach a VPN client.
     """
-    from jinja2 import TemplateError as JinjaError  # noqa: PLC0415, TID251
+    from jinja2 import TemplateError as JinjaError
 
     try:
         return _environment().get_template(template).render(values)
@@ -69,7 +69,7 @@ def _folder() -> Path:
 @cache
 def _environment() -> Environment:
     # Imported here, since most commands (and --help) render nothing and need not wait for it.
-    from jinja2 import (  # noqa: PLC0415, TID251
+    from jinja2 import (
         Environment,
         FileSystemLoader,
         StrictUndefined,

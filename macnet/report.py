@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from macnet import __version__, checks
+from macnet.contexts import EngineAddress
 from macnet.errors import MacnetError
 from macnet.files import write_private
 from macnet.plain import to_plain
 from macnet.tunnel import Status, Tunnel
-from macnet.tunnel.facts import load_pki_or_none
+from macnet.tunnel.observe import load_pki_or_none
 
 LOG_LINES = 2000
 #: Anything between these lines is a key or a certificate, whoever made it.
@@ -46,7 +47,7 @@ def make_report(
     parts = [ReportPart(part.name, hide(part.text)) for part in parts]
     if anonymize:
         rename = anonymizer(_names(tunnel))
-        parts = [ReportPart(part.name, rename(part.text)) for part in parts]
+        parts = [ReportPart(part.name, _anonymize(part, rename)) for part in parts]
     return tuple(parts)
 
 
@@ -74,7 +75,7 @@ def _gather(tunnel: Tunnel, status: Callable[[], Status]) -> Iterator[tuple[str,
     yield part("check.json", lambda: checks.run(tunnel, [], on_result=lambda _: None))
     yield part(
         "host.json",
-        lambda: {"interfaces": tunnel.around.interfaces(), "routes": tunnel.around.routes()},
+        lambda: {"interfaces": tunnel.host.interfaces(), "routes": tunnel.host.routes()},
     )
     for source in ("server", "relay", "client"):
         yield part(f"log-{source}.txt", partial(_log, tunnel, source))
@@ -97,10 +98,7 @@ def _log(tunnel: Tunnel, source: str) -> str:
 
 def _secrets(tunnel: Tunnel) -> Iterator[str]:
     """Everything of this tunnel that must not leave, also line by line."""
-    from macnet.progress import Silent  # noqa: PLC0415
-    from macnet.state import load_state  # noqa: PLC0415
-
-    token = load_state(tunnel.paths.state, Silent()).token
+    token = tunnel.state().token
     if token:
         yield token
     pki = load_pki_or_none(tunnel.paths)
@@ -141,6 +139,13 @@ def redactor(secrets: Iterable[str], words: Mapping[str, str]) -> Callable[[str]
 def _names(tunnel: Tunnel) -> Iterator[tuple[str, str]]:
     """Names of the user's choosing, with what they name."""
     try:
+        address = tunnel.carrier.address
+    except MacnetError:
+        address = EngineAddress("", "")
+    yield address.machine or "", "machine"
+    # "root" is a word of many texts, and tells nothing.
+    yield (address.ssh.user if address.ssh and address.ssh.user != "root" else None) or "", "user"
+    try:
         found = tunnel.networks()
     except MacnetError:
         return
@@ -149,6 +154,27 @@ def _names(tunnel: Tunnel) -> Iterator[tuple[str, str]]:
             yield item.network.name, "network"
         yield from ((endpoint.container, "container") for endpoint in item.network.endpoints)
     yield platform.node(), "machine"
+
+
+def _anonymize(part: ReportPart, rename: Callable[[str], str]) -> str:
+    """The part's text with other names. Keys of JSON stay: a container may be called "name"."""
+    try:
+        value = json.loads(part.text) if part.name.endswith(".json") else None
+    except ValueError:  # the error of a part that could not be made
+        value = None
+    if value is None:
+        return rename(part.text)
+    return json.dumps(_map_strings(value, rename), indent=2) + "\n"
+
+
+def _map_strings(value: object, change: Callable[[str], str]) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_map_strings(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: _map_strings(item, change) for key, item in value.items()}
+    return value
 
 
 def anonymizer(names: Iterable[tuple[str, str]]) -> Callable[[str], str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from netaddr import AddrFormatError, IPAddress, IPNetwork, IPSet
 
 from macnet.errors import TunnelError
 from macnet.models import Route
@@ -19,11 +19,29 @@ from macnet.runner import CommandFailed, CommandRunner
 
 #: Linux route types that carry packets; ``unreachable``, ``blackhole`` and the like don't.
 _CARRYING = frozenset({"unicast", "local"})
-#: The halves of everything: how a full tunnel overrides the default route without touching it.
-_HALVES = (
-    (IPNetwork("0.0.0.0/1"), IPNetwork("128.0.0.0/1")),
-    (IPNetwork("::/1"), IPNetwork("8000::/1")),
-)
+#: The addresses of the Internet (IANA's registries of unicast and special-purpose addresses).
+#: Whoever routes all of them has the default route, in one piece or in many.
+_INTERNET = {
+    4: IPSet([IPNetwork("0.0.0.0/1"), IPNetwork("128.0.0.0/2"), IPNetwork("192.0.0.0/3")])
+    - IPSet(
+        IPNetwork(text)
+        for text in (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+        )
+    ),
+    6: IPSet([IPNetwork("2000::/3")]) - IPSet([IPNetwork("2001:db8::/32")]),
+}
 
 
 class UnreadableRoutes(TunnelError):
@@ -115,41 +133,6 @@ def parse_netstat(text: str) -> tuple[Route, ...]:
     return tuple(routes)
 
 
-def parse_route_get(text: str) -> Route | None:
-    """Parse ``route -n get ADDRESS`` of macOS; None if there is no route.
-
-    ``destination: default`` with ``mask: 128.0.0.0`` is real: the mask decides.
-    """
-    fields = {
-        key.strip(): value.strip()
-        for key, colon, value in (line.partition(":") for line in text.splitlines())
-        if colon
-    }
-    destination, interface = fields.get("destination"), fields.get("interface")
-    if not destination or not interface:
-        return None
-    is_v6 = ":" in fields.get("route to", "") or ":" in destination
-    network = _macos_destination(destination.partition("/")[0], is_v6=is_v6)
-    if network is None:
-        return None
-    flags = fields.get("flags", "").strip("<>").split(",")
-    mask = _address(fields.get("mask", ""))
-    if mask is not None:
-        network = IPNetwork(f"{network.ip}/{mask.netmask_bits()}").cidr
-    elif destination != "default":
-        network = IPNetwork(network.ip)
-    return Route(network, interface, _address(fields.get("gateway", "")), "IFSCOPE" in flags)
-
-
-def find_route(routes: Iterable[Route], address: IPAddress) -> Route | None:
-    """The route that packets to ``address`` take, or None.
-
-    The longest prefix wins; a scoped route only where no other matches, as ordinary sockets
-    don't use it; among equals the first.
-    """
-    return _find_winner(routes, IPNetwork(address))
-
-
 def compare_routes(
     wanted: Iterable[IPNetwork], routes: Iterable[Route], interface: str
 ) -> RouteDiff:
@@ -164,7 +147,7 @@ def compare_routes(
     present: list[IPNetwork] = []
     foreign: list[tuple[IPNetwork, Route]] = []
     for net in wanted:
-        winner = _find_winner((route for route in table if not route.scoped), net)
+        winner = _find_winner(table, net)
         taken = _find_taker(net, winner, table, interface)
         if taken is not None:
             foreign.append((net, taken))
@@ -176,23 +159,37 @@ def compare_routes(
 
 
 def is_full_tunnel(routes: Iterable[Route]) -> bool:
-    """Whether a VPN takes all traffic by a pair of half-of-everything routes."""
-    there = {(route.destination, route.interface) for route in routes}
-    interfaces = {interface for _, interface in there}
-    return any(
-        all((half, interface) in there for half in halves)
-        for halves in _HALVES
-        for interface in interfaces
-    )
+    """Whether a VPN takes all traffic by routes that together precede the default route."""
+    return bool(default_pieces(routes))
+
+
+def default_pieces(routes: Iterable[Route]) -> frozenset[Route]:
+    """The routes that are a default route in pieces: together they lead to all the Internet.
+
+    VPNs set two halves, TUN proxies eight pieces or more, each by one interface, beside the
+    default route. A route inside a piece is none: it says more than the default route.
+    """
+    groups: dict[tuple[str, int], list[Route]] = {}
+    for route in routes:
+        if route.destination.prefixlen and not route.scoped:
+            groups.setdefault((route.interface, route.destination.version), []).append(route)
+    found: set[Route] = set()
+    for (_, version), group in groups.items():
+        internet = _INTERNET[version]
+        if sum(route.destination.size for route in group) < internet.size:
+            continue
+        ranges = {route.destination for route in group}
+        if internet.issubset(IPSet(ranges)):
+            inner = {net for net in ranges if any(net in other for other in ranges - {net})}
+            found.update(route for route in group if route.destination not in inner)
+    return frozenset(found)
 
 
 def _find_winner(routes: Iterable[Route], net: IPNetwork) -> Route | None:
-    """The best route that covers all of ``net``."""
-    covering = [route for route in routes if net in route.destination]
+    """The best route that covers all of ``net``; ordinary sockets use no scoped one."""
+    covering = [route for route in routes if net in route.destination and not route.scoped]
     # max() keeps the first of equals.
-    return max(
-        covering, key=lambda route: (not route.scoped, route.destination.prefixlen), default=None
-    )
+    return max(covering, key=lambda route: route.destination.prefixlen, default=None)
 
 
 def _find_taker(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess  # noqa: TID251
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from tempfile import TemporaryFile
+from typing import IO, Protocol
 
 from macnet.errors import MacnetError
 
@@ -80,28 +81,30 @@ class SystemRunner:
         interactive: bool = False,
     ) -> Completed:
         """See `CommandRunner.run`."""
-        streams = None if interactive else subprocess.PIPE
         # Without input the program must not read the user's terminal.
         inherited = None if interactive else subprocess.DEVNULL
         try:
-            done = subprocess.run(
-                list(argv),
-                check=False,
-                timeout=timeout_s,
-                text=True,
-                errors="replace",
-                stdout=streams,
-                stderr=streams,
-                env={**os.environ, "LC_ALL": "C"},
-                **({"input": stdin} if stdin is not None else {"stdin": inherited}),
-            )
+            # Files and no pipes: what goes on in the background, as an ssh and its jump do, keeps
+            # a pipe open, and the end of that would be waited for.
+            with TemporaryFile() as out, TemporaryFile() as err:
+                done = subprocess.run(
+                    list(argv),
+                    check=False,
+                    timeout=timeout_s,
+                    text=True,
+                    stdout=None if interactive else out,
+                    stderr=None if interactive else err,
+                    env={**os.environ, "LC_ALL": "C"},
+                    **({"input": stdin} if stdin is not None else {"stdin": inherited}),
+                )
+                said = [_read(file) for file in (out, err)]
         except FileNotFoundError as error:
             raise CommandFailed(argv, "is not installed") from error
         except PermissionError as error:
             raise CommandFailed(argv, "may not be run by this user") from error
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(argv, f"did not end within {timeout_s:g} s") from error
-        result = Completed(tuple(argv), done.returncode, done.stdout or "", done.stderr or "")
+        result = Completed(tuple(argv), done.returncode, *said)
         if check and not result.ok:
             raise CommandFailed(argv, f"ended with status {result.returncode}", result.stderr)
         return result
@@ -111,3 +114,9 @@ class SystemRunner:
         return shutil.which(program) or next(
             (found for place in places if (found := shutil.which(place))), None
         )
+
+
+def _read(file: IO[bytes]) -> str:
+    """What a program has written, as text with one kind of line ends."""
+    file.seek(0)
+    return file.read().decode(errors="replace").replace("\r\n", "\n")

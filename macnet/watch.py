@@ -1,40 +1,44 @@
 """Follows the engine's events and keeps the tunnel's routes right, whatever the engine does.
 
-One look (`Tunnel.follow`) puts everything right, so nothing depends on having seen each event:
-a look is taken at the start, after every change, after a jump of the clock (the machine slept),
-and once in a while.
+One look is `Tunnel.sync`; `macnet.tunnel.follow` says when it is due.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from netaddr import IPNetwork
 
+from macnet.donors import concerns
 from macnet.engine import EngineEvent, EventStream
-from macnet.errors import Busy, EngineError, MacnetError
-from macnet.helper import LABEL_NAME
-from macnet.tunnel import FollowResult, Tunnel
+from macnet.errors import Busy, EngineError, MacnetError, NotSetUp
+from macnet.helper import LABEL_NAME, LABEL_ROLE
+from macnet.helper.spec import JOINER
+from macnet.names.source import changes_names
+from macnet.state import NamesChoice
+from macnet.tunnel import SetupResult, Tunnel
+from macnet.tunnel.follow import follow, looks
+from macnet.tunnel.naming import FreshZone
+from macnet.values import NOTHING_ALSO, AlsoRequest
 
-#: Changes that come within this many seconds are one (a compose file makes several networks).
-SETTLE_S = 0.1
-SETTLE_LIMIT_S = 1.0
-#: Seconds between looks when nothing happens, and between signs of life.
-LOOK_S = 60.0
-ALIVE_S = 10.0
-#: Seconds to wait for a lost engine: from, doubled up to.
-RETRY_S, RETRY_LIMIT_S = 0.5, 10.0
-#: Seconds that wall clock and monotonic clock may drift apart before it counts as a jump.
-JUMP_S = 5.0
+if TYPE_CHECKING:
+    from macnet.names.server import NameServer
+
 #: Seconds to wait while another macnet changes the tunnel.
 BUSY_S = 0.5
+#: Seconds until the next look after one that failed: from, doubled up to. Then as always.
+AGAIN_S, AGAIN_LIMIT_S = 2.0, 16.0
 
 _NETWORK_ACTIONS = frozenset({"create", "destroy"})
-_HELPER_ACTIONS = frozenset({"destroy"})
+#: "stop" comes from `docker stop` alone: what ends by itself the engine starts again.
+_HELPER_ACTIONS = frozenset({"destroy", "stop"})
+#: The engine starts no joiner again; one that a setup has made tells that the settings are others.
+_JOINER_ACTIONS = frozenset({"die", "start"})
 
 
 class WatchKind(StrEnum):
@@ -43,12 +47,17 @@ class WatchKind(StrEnum):
     READY = "ready"
     ROUTES = "routes"
     REPAIRED = "repaired"
+    JOINED = "joined"
     STALE = "stale"
     LEFT_OUT = "left_out"
+    NAMES = "names"
     NOT_SET_UP = "not_set_up"
     ENGINE_LOST = "engine_lost"
     ENGINE_BACK = "engine_back"
     PROBLEM = "problem"
+
+
+_EACH_TIME = frozenset({WatchKind.ROUTES, WatchKind.REPAIRED, WatchKind.JOINED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,69 @@ class WatchLine:
 Report = Callable[[WatchLine], None]
 
 
-class _Moved(Exception):
-    """The settings name another engine."""
+class Answering:
+    """Answers for container names while they are on for the tunnel."""
+
+    def __init__(self, open_tunnel: Callable[[], Tunnel], report: Report) -> None:
+        """Nothing listens yet; ``open_tunnel`` makes a tunnel with the settings of now."""
+        self._open_tunnel = open_tunnel
+        self._report = report
+        self._choice: NamesChoice | None = None
+        self._settings: object = None
+        self._zone: FreshZone | None = None
+        self._server: NameServer | None = None
+        self._problem: str | None = None
+
+    def look(self, tunnel: Tunnel) -> None:
+        """Listen where the record says so now; a port that is taken is told once."""
+        state = tunnel.state()
+        choice, settings = state.names, (state.settings, state.remaps)
+        if choice == self._choice and (choice is None or self._server is not None):
+            if settings != self._settings:
+                self._settings = settings
+                self.routes_changed()
+            return
+        self._settings = settings
+        self.stop()
+        self._choice = choice
+        if choice is None:
+            return
+        from macnet.names.server import NameServer
+
+        self._zone = FreshZone(self._open_tunnel, choice.domain, choice.cluster)
+        server = NameServer(choice.domain, choice.port, self._zone, owner=choice.cluster)
+        try:
+            server.start()
+        except MacnetError as error:
+            if str(error) != self._problem:
+                self._report(WatchLine(WatchKind.PROBLEM, str(error)))
+            self._problem = str(error)
+            return
+        self._server, self._problem = server, None
+        text = f"answering for {choice.shown} on 127.0.0.1:{choice.port}"
+        self._report(WatchLine(WatchKind.NAMES, text))
+
+    def note(self, event: EngineEvent) -> None:
+        """Look at the engine where the event can change names."""
+        if self._server is not None and changes_names(event):
+            self._server.changed()
+
+    def routes_changed(self) -> None:
+        """Decide anew which networks are routed, and look at the engine."""
+        if self._zone is not None and self._server is not None:
+            self._zone.forget_selection()
+            self._server.changed()
+
+    def engine_lost(self) -> None:
+        """The engine's events have ended."""
+        if self._server is not None:
+            self._server.engine_lost()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.stop()
+        self._server = self._zone = None
 
 
 class Watch:
@@ -78,36 +148,39 @@ class Watch:
         self._last: tuple[object, ...] = ()
         self._lost = False
         self._greeted = False
+        self._names = Answering(open_tunnel, report)
+        self._also = NOTHING_ALSO
 
-    def once(self) -> FollowResult:
+    def once(self) -> None:
         """Take one look. Raises what goes wrong."""
-        result = self._open_tunnel().follow()
-        for line in lines_of(result):
+        for line in lines_of(self._open_tunnel().sync()):
             self._report(line)
-        return result
 
     def run(self) -> None:
         """Follow the engine for ever, also through its restarts."""
-        delay = RETRY_S
-        while True:
-            tunnel = self._open_tunnel()
-            try:
-                # Subscribed before the first look: no change falls between the two.
-                with closing(tunnel.engine.follow(["network", "container"])) as events:
-                    self._found()
-                    delay = RETRY_S
-                    self._follow(tunnel, events)
-            except _Moved:
-                self._greeted = False
-                continue
-            except EngineError as error:
-                if not self._lost:
-                    self._lost = True
-                    self._report(
-                        WatchLine(WatchKind.ENGINE_LOST, f"waiting for the engine: {error}")
-                    )
-            time.sleep(delay)
-            delay = min(delay * 2, RETRY_LIMIT_S)
+        try:
+            follow(self._carried, self._follow, self._wait_for)
+        finally:
+            self._names.stop()
+
+    def _carried(self) -> Tunnel:
+        """A tunnel whose engine is here, also where that takes an ssh that has ended."""
+        tunnel = self._open_tunnel()
+        if not tunnel.keep_carrier():
+            raise NotSetUp("there is no tunnel: `macnet setup` makes one")
+        return tunnel
+
+    def _wait_for(self, error: MacnetError) -> None:
+        """Report what keeps the engine from being followed, once."""
+        self._names.engine_lost()
+        if isinstance(error, EngineError):
+            line = WatchLine(WatchKind.ENGINE_LOST, f"waiting for the engine: {error}")
+            if not self._lost:
+                self._report(line)
+            self._lost = True
+        elif (line := WatchLine(WatchKind.PROBLEM, str(error))) not in self._last:
+            self._report(line)
+            self._last = (line,)
 
     def _found(self) -> None:
         if self._lost:
@@ -117,85 +190,82 @@ class Watch:
         self._lost, self._greeted = False, True
 
     def _follow(self, tunnel: Tunnel, events: EventStream) -> None:
-        looked = alive = time.monotonic()
-        self._look(tunnel)
-        for change in _changes(events, tunnel):
-            now = time.monotonic()
-            if change or now - looked > LOOK_S:
-                self._look(tunnel)
-                looked = alive = time.monotonic()
-            elif now - alive > ALIVE_S:
-                tunnel.engine.ping()
-                alive = now
+        self._found()
 
-    def _look(self, tunnel: Tunnel) -> None:
-        """One look; a problem that is not the engine's is reported and watching goes on.
+        def changed(event: EngineEvent) -> bool:
+            return matters(event, tunnel.settings.name, self._also)
 
-        With the settings of now: a setup or the user may have changed them.
+        # What is in the way may be gone soon, and no event tells of that.
+        again, pause = math.inf, AGAIN_S
+        for due in looks(events, tunnel.engine, changed, self._names.note):
+            if not due and time.monotonic() < again:
+                self._names.look(tunnel)
+            elif self._look(tunnel):
+                again, pause = math.inf, AGAIN_S
+            elif pause > AGAIN_LIMIT_S:
+                again = math.inf
+            else:
+                again, pause = time.monotonic() + pause, pause * 2
+
+    def _look(self, tunnel: Tunnel) -> bool:
+        """One look; a problem that is not the engine's is reported, and watching goes on.
+
+        With the settings of now: a setup may have changed them. False where it failed.
         """
+        failed = False
         while True:
             try:
                 now = self._open_tunnel()
-                if now.config.context != tunnel.config.context:
-                    raise _Moved
-                lines = list(lines_of(now.follow(tunnel.engine)))
+                self._also = now.settings.also
+                lines = list(lines_of(now.sync(tunnel.engine)))
             except Busy:
                 time.sleep(BUSY_S)
                 continue
             except EngineError:
                 raise
             except MacnetError as error:
-                lines = [WatchLine(WatchKind.PROBLEM, str(error))]
+                lines, failed = [WatchLine(WatchKind.PROBLEM, str(error))], True
             break
+        self._names.look(tunnel)
+        self._names.routes_changed()
         # Standing remarks are told once, changes each time.
         for line in lines:
-            if line.kind in {WatchKind.ROUTES, WatchKind.REPAIRED} or line not in self._last:
+            if line.kind in _EACH_TIME or line not in self._last:
                 self._report(line)
         self._last = tuple(lines)
+        return not failed
 
 
-def _changes(events: EventStream, tunnel: Tunnel) -> Iterator[bool]:
-    """Yield True after a settled change or a jump of the clock, False about once a second."""
-    skew = time.time() - time.monotonic()
-    while True:
-        event = events.get(1.0)
-        if event is not None and matters(event, tunnel.config.name):
-            _settle(events)
-            yield True
-            continue
-        moved = time.time() - time.monotonic() - skew
-        skew += moved
-        yield abs(moved) > JUMP_S
-
-
-def _settle(events: EventStream) -> None:
-    limit = time.monotonic() + SETTLE_LIMIT_S
-    while events.get(SETTLE_S) is not None and time.monotonic() < limit:
-        continue
-
-
-def matters(event: EngineEvent, name: str) -> bool:
+def matters(event: EngineEvent, name: str, also: AlsoRequest = NOTHING_ALSO) -> bool:
     """Whether an event can change the routes, or takes a container of ours away."""
     if event.type == "network":
         return event.action in _NETWORK_ACTIONS
-    return event.action in _HELPER_ACTIONS and event.labels.get(LABEL_NAME) == name
+    if event.labels.get(LABEL_NAME) == name:
+        joiner = event.labels.get(LABEL_ROLE) == JOINER
+        return event.action in _HELPER_ACTIONS or (joiner and event.action in _JOINER_ACTIONS)
+    return concerns(also, event)
 
 
-def lines_of(result: FollowResult) -> Iterator[WatchLine]:
+def lines_of(result: SetupResult | None) -> Iterator[WatchLine]:
     """What there is to tell about one look."""
-    if not result.set_up:
+    if result is None:
         yield WatchLine(WatchKind.NOT_SET_UP, "there is no tunnel: `macnet setup` makes one")
         return
     for name in result.repaired:
-        yield WatchLine(WatchKind.REPAIRED, f"{name} was missing and runs again")
+        yield WatchLine(WatchKind.REPAIRED, f"{name} did not run; it is started again")
+    for joiner in result.joined:
+        nets = ", ".join(map(str, joiner.subnets))
+        text = f"{joiner.name} joined the network of {joiner.donor}: {nets}"
+        yield WatchLine(WatchKind.JOINED, text)
     names = {subnet.cidr: item.network.name for item in result.networks for subnet in item.subnets}
     for net in result.routes.removed:
         yield WatchLine(WatchKind.ROUTES, f"- {net}", removed=(net,))
     for net in result.routes.added:
         name = f" {names[net]}" if net in names else ""
         yield WatchLine(WatchKind.ROUTES, f"+ {net}{name}", added=(net,))
-    for net in result.stale:
-        text = f"{net} is gone but still in the profile: `macnet regenerate` takes it out"
+    if result.stale:
+        nets = ", ".join(map(str, result.stale))
+        text = f"the VPN client still has a route for {nets}: `macnet regenerate` takes it away"
         yield WatchLine(WatchKind.STALE, text)
     for warning in result.warnings:
         yield WatchLine(WatchKind.LEFT_OUT, warning)

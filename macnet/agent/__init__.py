@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from macnet.agent.base import Agent, AgentJob, AgentStatus, plan_job
+from macnet.agent.base import Agent, AgentJob, AgentStatus, guarded_folder, plan_job
 from macnet.agent.launchd import LaunchAgent
 from macnet.agent.systemd import SystemdUnit
 from macnet.errors import BadValue
 from macnet.runner import CommandRunner
 
-__all__ = ["Agent", "AgentJob", "AgentStatus", "get_agent", "plan_job"]
+__all__ = ["Agent", "AgentJob", "AgentStatus", "get_agent", "guarded_folder", "plan_job"]
 
 
 def get_agent(

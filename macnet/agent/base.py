@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,11 @@ SEARCH_PATH = (
     "/usr/sbin",
     "/sbin",
 )
-#: What decides which engine and which files are meant, and holds no secret.
+#: What decides which engine and which files are meant, and holds no secret. The tunnel's
+#: settings are stored with it, whatever the environment says.
 _KEPT = (
+    "MACNET_HOME",
+    "MACNET_CONTEXT",
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
     "DOCKER_CONFIG",
@@ -75,11 +77,7 @@ def plan_job(
     *, context: str | None, log: Path, environ: Mapping[str, str], runner: CommandRunner
 ) -> AgentJob:
     """The job that runs ``macnet watch`` as this command would run it now."""
-    kept = {
-        name: value
-        for name, value in sorted(environ.items())
-        if value and (name in _KEPT or re.fullmatch(r"MACNET_[A-Z_]+", name))
-    }
+    kept = {name: value for name, value in sorted(environ.items()) if value and name in _KEPT}
     if context:
         # It decides, as it does on the command line.
         kept.pop("DOCKER_HOST", None)
@@ -104,6 +102,16 @@ def _program() -> tuple[str, ...]:
     if script.exists():
         return (str(script),)
     return (sys.executable, "-P", "-m", "macnet")
+
+
+#: Folders that macOS guards (TCC): a job of launchd may not read them, and nobody is asked.
+_GUARDED = ("Documents", "Desktop", "Downloads", "Library/Mobile Documents")
+
+
+def guarded_folder(job: AgentJob, home: Path) -> Path | None:
+    """The folder in which macOS would keep the job from reading its own program, or None."""
+    program = Path(job.argv[0])
+    return next((home / name for name in _GUARDED if program.is_relative_to(home / name)), None)
 
 
 def write_agent_file(file: Path, data: bytes, log: Path) -> bool:

@@ -39,12 +39,19 @@ class LaunchAgent:
             return False
         if loaded:
             self._bootout()
+        # `launchctl disable` and a switch in System Settings outlive the job itself.
+        self._launchctl("enable", self._target)
         done = self._launchctl("bootstrap", self._domain, str(self.file))
+        if not done.ok:
+            # launchd may still hold what is left of a job that it does not list any more.
+            self._launchctl("bootout", self._target)
+            done = self._launchctl("bootstrap", self._domain, str(self.file))
         if not done.ok:
             raise AgentFailed(
                 "launchd does not load the agent",
-                hint="run it in a session at the Mac's screen, not over ssh; "
-                "the file stays, so the agent starts at the next login",
+                hint="allow macnet in System Settings > General > Login Items, and run this in a "
+                "session at the Mac's screen, not over ssh; the file stays, so the agent starts "
+                "at the next login",
                 detail=done.stderr.strip() or None,
             )
         return True
@@ -105,7 +112,8 @@ def launchd_plist(job: AgentJob) -> dict[str, object]:
         # It waits for the engine itself; only a crash ends it.
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": _THROTTLE_S,
-        "ProcessType": "Background",
+        # Not "Background", which macOS may slow down: routes are wanted at once.
+        "ProcessType": "Standard",
         # Only where somebody is logged in at the screen: Tunnelblick runs nowhere else.
         "LimitLoadToSessionType": "Aqua",
         "StandardOutPath": str(job.log),

@@ -65,7 +65,7 @@ class SystemdUnit:
         done = run_tool(self._runner, ["systemctl", "--user", *words])
         if not done.ok:
             raise AgentFailed(
-                f"systemd does not do it: {done.stderr.strip() or ' '.join(words)}",
+                f"systemctl failed: {done.stderr.strip() or ' '.join(words)}",
                 hint="`systemctl --user status` must work in this session (it does not under su)",
             )
 

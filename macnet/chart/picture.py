@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 
 from macnet.chart.chart import Chart
@@ -36,11 +38,43 @@ def save_picture(chart: Chart, target: Path) -> None:
 
 def render_svg(chart: Chart) -> str:
     """The picture alone, with its own colours for light and dark."""
-    return render("map/picture.svg.j2", layout=lay_out(chart), style=template_text("map/style.css"))
+    style = template_text("map/colors.css") + template_text("map/picture.css")
+    return render("map/picture.svg.j2", layout=lay_out(chart), style=style)
 
 
-def render_page(chart: Chart) -> str:
-    """The page: the picture, a search field, and addresses that are copied by a click."""
-    picture = render("map/picture.svg.j2", layout=lay_out(chart), style=None)
-    style = template_text("map/style.css")
-    return render("map/page.html.j2", chart=chart, picture=picture, style=style)
+def render_page(chart: Chart, *, live: bool = False) -> str:
+    """The page: fits any width, can be searched, and a click copies an address.
+
+    A ``live`` one asks its own server for what follows (``events``), each time `render_main`.
+    """
+    return render(
+        "map/page.html.j2",
+        chart=chart,
+        live=live,
+        policy=page_policy(live=False),
+        style=_style(),
+        script=template_text("map/page.js"),
+    )
+
+
+def render_main(chart: Chart) -> str:
+    """The part of the page that is the chart's."""
+    return render("map/main.html.j2", chart=chart)
+
+
+def page_policy(*, live: bool) -> str:
+    """What the page may do (Content-Security-Policy): its own style and script, nothing else.
+
+    That of a ``live`` one comes in the answer's head, where it can forbid more.
+    """
+    style, script = (_source(text) for text in (_style(), template_text("map/page.js")))
+    return render("map/policy.j2", style=style, script=script, live=live)
+
+
+def _style() -> str:
+    return template_text("map/colors.css") + template_text("map/page.css")
+
+
+def _source(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

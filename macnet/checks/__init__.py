@@ -1,30 +1,29 @@
 """Finds the broken hop between this machine and the containers. Changes nothing.
 
-`base` says what checks are and runs them, `context` gathers what they look at, `targets` and
-`lanes` decide what is tried; the other modules hold the checks, each one a subject.
+`base` says what checks are and runs them, `catalogue` lists them all, `facts` gathers what they
+look at, `targets` finds what a user names; the other modules hold the checks, each one a subject.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from macnet.checks import client, engine, helper, host, reach, tunnel
-from macnet.checks.base import Check, Finding, Outcome, Report, Result, in_order, run_checks
-from macnet.checks.context import Context, Prober
-from macnet.checks.targets import Target, parse_target
+from macnet.checks.base import Check, Finding, Outcome, Report, Result, run_checks
+from macnet.checks.catalogue import CHECKS
+from macnet.checks.facts import Facts
+from macnet.checks.targets import parse_target
 from macnet.errors import BadValue, MacnetError, UnknownTarget
+from macnet.survey import Prober
 from macnet.tunnel import Tunnel
 
 __all__ = [
+    "CHECKS",
     "Check",
-    "Context",
+    "Facts",
     "Finding",
     "Outcome",
-    "Prober",
     "Report",
     "Result",
-    "Target",
-    "all_checks",
     "check_ids",
     "parse_target",
     "run",
@@ -32,15 +31,9 @@ __all__ = [
 ]
 
 
-def all_checks() -> tuple[Check, ...]:
-    """Every check, in the order in which they run: from this machine towards the containers."""
-    modules = (host, engine, tunnel, helper, client, reach)
-    return in_order(check for module in modules for check in module.CHECKS)
-
-
 def check_ids() -> tuple[str, ...]:
     """The ids of all checks; they are stable."""
-    return tuple(check.id for check in all_checks())
+    return tuple(check.id for check in CHECKS)
 
 
 def run(
@@ -57,14 +50,14 @@ def run(
     read or found, before any check runs. While the engine is away names cannot be looked up,
     and the first check tells why.
     """
-    context = Context(
-        tunnel, [parse_target(text) for text in targets], timeout_s=timeout_s, prober=prober
-    )
+    requests = [parse_target(text) for text in targets]
+    facts = Facts(tunnel, requests, timeout_s=timeout_s, prober=prober)
     try:
-        context.located  # noqa: B018  (resolves the targets)
+        for request in requests:
+            facts.places.find(request)
     except (BadValue, UnknownTarget):
         raise
     except MacnetError:
-        # The engine or its address: that is what `engine.reachable` is there for.
+        # The engine, its address or the routes: there are checks for each.
         pass
-    return run_checks(all_checks(), context, on_result)
+    return run_checks(CHECKS, facts, on_result)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from macnet.errors import MacnetError
 
 if TYPE_CHECKING:
-    from macnet.checks.context import Context
+    from macnet.checks.facts import Facts
 
 
 class Outcome(StrEnum):
@@ -23,15 +23,12 @@ class Outcome(StrEnum):
     SKIP = "skip"
 
 
-#: From good to bad; a skip is worse than ok, as something was not looked at.
-_SEVERITY = (Outcome.OK, Outcome.SKIP, Outcome.WARN, Outcome.FAIL)
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check found, about one subject or (``subject`` None) about all it looks at.
 
-    ``cause`` is the id of the check whose failure explains a skip.
+    ``cause`` is the id of the check whose failure explains a skip. An ``offer`` is shown although
+    all is well.
     """
 
     outcome: Outcome
@@ -39,6 +36,7 @@ class Finding:
     fix: str | None = None
     subject: str | None = None
     cause: str | None = None
+    offer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,8 @@ class Check:
     """A check is data. ``run`` looks and changes nothing.
 
     ``about`` says in one sentence what it looks at; ``fix`` is the step for a failure that
-    brings no fix of its own. A check runs only after all its ``needs``.
+    brings no fix of its own. A check runs only after all its ``needs``, and only ``when`` what
+    it is about is switched on; otherwise it has no result, and blocks none that needs it.
     """
 
     id: str
@@ -54,7 +53,8 @@ class Check:
     about: str
     needs: tuple[str, ...]
     fix: str
-    run: Callable[[Context], Finding | Sequence[Finding]]
+    run: Callable[[Facts], Finding | Sequence[Finding]]
+    when: Callable[[Facts], bool] = lambda facts: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Result:
     """One finding with the check that made it.
 
     ``elapsed_ms`` is the running time of the whole check, the same for all of its results.
-    Every failure has a ``fix``; every skip by a failed need has its root ``cause``.
+    Every failure has a ``fix``; every skip by a failed need has its root ``cause``. An ``offer``
+    tells, where all is well, what more there is.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Result:
     subject: str | None = None
     cause: str | None = None
     elapsed_ms: float = 0.0
+    offer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +101,15 @@ class Report:
         """Whether nothing failed."""
         return not self.failures
 
-    @property
-    def worst(self) -> Outcome:
-        """The worst outcome: fail, warn, skip, ok."""
-        return max(
-            (result.outcome for result in self.results), key=_SEVERITY.index, default=Outcome.OK
-        )
-
 
 def ok(evidence: str, *, subject: str | None = None) -> Finding:
     """It is as it should be."""
     return Finding(Outcome.OK, evidence, subject=subject)
+
+
+def offer(evidence: str) -> Finding:
+    """It is as it should be, and a person may want to know what more there is."""
+    return Finding(Outcome.OK, evidence, offer=True)
 
 
 def warn(evidence: str, fix: str, *, subject: str | None = None) -> Finding:
@@ -127,47 +127,36 @@ def skip(evidence: str, *, subject: str | None = None, cause: str | None = None)
     return Finding(Outcome.SKIP, evidence, subject=subject, cause=cause)
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun, in the singular or the plural."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def run_checks(
-    checks: Iterable[Check], context: Context, on_result: Callable[[Result], None]
+    checks: Iterable[Check], facts: Facts, on_result: Callable[[Result], None]
 ) -> Report:
-    """Run the checks, each after its needs, and give every result to ``on_result`` at once.
+    """Run the checks in their order, in which needs come first; give each result to ``on_result``.
 
     A need blocks if something of it failed and nothing is ok, or if all was skipped. Where only
     some subjects failed, the checks that follow tell apart what depends on those. A
     `MacnetError` is a failure of the check that met it; any other exception is a bug and leaves.
     """
     done: dict[str, tuple[Result, ...]] = {}
-    for check in in_order(checks):
+    for check in checks:
+        if not check.when(facts):
+            continue
         cause = _root_cause(check, done)
-        results = _run(check, context) if cause is None else (_blocked(check, cause),)
+        results = _run(check, facts) if cause is None else (_blocked(check, cause),)
         done[check.id] = results
         for result in results:
             on_result(result)
     return Report(tuple(result for results in done.values() for result in results))
 
 
-def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """The checks with needs first, else in the order given.
-
-    Raises ValueError on an unknown need, an id that occurs twice, and needs in a circle.
-    """
-    waiting = list(checks)
-    if len({check.id for check in waiting}) != len(waiting):
-        raise ValueError("two checks have the same id")
-    placed: dict[str, Check] = {}
-    while waiting:
-        ready = next((c for c in waiting if all(need in placed for need in c.needs)), None)
-        if ready is None:
-            raise ValueError(f"needs that cannot be met: {', '.join(c.id for c in waiting)}")
-        placed[ready.id] = ready
-        waiting.remove(ready)
-    return tuple(placed.values())
-
-
 def _root_cause(check: Check, done: Mapping[str, tuple[Result, ...]]) -> Result | None:
     """The result because of which ``check`` cannot say anything, or None."""
     for need in check.needs:
-        results = {result.outcome: result for result in reversed(done[need])}
+        results = {result.outcome: result for result in reversed(done.get(need, ()))}
         if Outcome.OK not in results and Outcome.FAIL in results:
             return results[Outcome.FAIL]
         if set(results) == {Outcome.SKIP}:
@@ -180,10 +169,10 @@ def _blocked(check: Check, by: Result) -> Result:
     return Result(check.id, check.title, Outcome.SKIP, f"not looked at: {cause}", cause=cause)
 
 
-def _run(check: Check, context: Context) -> tuple[Result, ...]:
+def _run(check: Check, facts: Facts) -> tuple[Result, ...]:
     begin = time.monotonic()
     try:
-        found = check.run(context)
+        found = check.run(facts)
     except MacnetError as error:
         found = fail(str(error), error.hint or check.fix)
     findings = (found,) if isinstance(found, Finding) else tuple(found)
@@ -200,6 +189,7 @@ def _run(check: Check, context: Context) -> tuple[Result, ...]:
             subject=finding.subject,
             cause=finding.cause,
             elapsed_ms=elapsed_ms,
+            offer=finding.offer,
         )
         for finding in findings
     )

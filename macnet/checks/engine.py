@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 
-from netaddr import IPNetwork
-
-from macnet.checks.base import Check, Finding, ok, warn
-from macnet.checks.context import Context
-from macnet.networks import overlap
+from macnet.checks.base import Finding, count, offer, ok, skip, warn
+from macnet.checks.facts import Facts
+from macnet.donors import list_hints
+from macnet.tunnel.conflicts import fix_of, in_use
 
 #: Docker 20.10, the oldest engine that macnet knows.
 LEAST_API = (1, 41)
+#: Seconds by which the clocks may differ; the answer of a slow engine is part of it.
+MOST_SKEW_S = 60
 
 
-def _reachable(context: Context) -> Finding:
-    address = context.engine.address
-    return ok(f"{context.info.name} at {address.url} (from {address.source})")
+def reachable(facts: Facts) -> Finding:
+    """Whether the engine answers."""
+    address = facts.engine.address
+    return ok(f"{facts.info.name} at {address.url} (from {address.source})")
 
 
-def _version(context: Context) -> Finding:
-    info = context.info
+def version(facts: Facts) -> Finding:
+    """Whether the engine is recent enough."""
+    info = facts.info
     evidence = (
         f"Docker {info.version}, API {info.api_version}, {info.operating_system}, "
         f"{info.architecture}"
@@ -32,8 +35,9 @@ def _version(context: Context) -> Finding:
     return ok(evidence)
 
 
-def _rootful(context: Context) -> Finding:
-    if context.info.rootless:
+def rootful(facts: Facts) -> Finding:
+    """Whether the engine may run the helper."""
+    if facts.info.rootless:
         return warn(
             "the engine is rootless: it may refuse the helper its rights",
             "choose an engine that runs as root with --context",
@@ -41,69 +45,53 @@ def _rootful(context: Context) -> Finding:
     return ok("the engine runs as root")
 
 
-def _networks(context: Context) -> list[Finding]:
-    selected = context.selected
+def clock(facts: Facts) -> Finding:
+    """Whether the engine's clock agrees with this machine's; a VM's may stop while a Mac sleeps."""
+    theirs = facts.info.system_time
+    if theirs is None:
+        return skip("the engine does not tell its time")
+    ahead_s = (theirs - facts.now()).total_seconds()
+    if abs(ahead_s) <= MOST_SKEW_S:
+        return ok("it agrees with this machine's")
+    return warn(
+        f"it is {_duration(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}: certificates "
+        "may be refused as expired or not valid yet",
+        "restart the engine: its VM takes the time from this machine then",
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return count(round(seconds / size), unit)
+    return count(round(seconds), "second")
+
+
+def networks(facts: Facts) -> list[Finding]:
+    """Which networks are routed, and what others overlap."""
+    selected = facts.selected
     routed = [item for item in selected if item.routed]
     subnets = sum(len(item.subnets) for item in routed)
+    taken = in_use(
+        facts.networks, selected, facts.interfaces, facts.routes, facts.interface, facts.own_subnets
+    )
     found = [
         warn(
             f"{subnet.cidr} overlaps {why}, so `macnet setup` leaves it out",
-            _overlap_fix(context, item.network.name, subnet.cidr),
+            fix_of(subnet.cidr, why, taken).format(them="such networks"),
             subject=item.network.name,
         )
         for item in selected
         for subnet, why in item.left_out
     ]
+    found += [offer(hint) for hint in list_hints(item.network for item in selected)]
     if routed:
-        return [ok(f"{subnets} subnets of {len(routed)} networks are routed"), *found]
+        number = count(subnets, "subnet"), count(len(routed), "network")
+        are = "is" if subnets == 1 else "are"
+        return [ok(f"{number[0]} of {number[1]} {are} routed"), *found]
     nothing = warn(
         f"none of {len(selected)} networks is routed",
         "create one with `docker network create NAME`, or choose others with "
         "`macnet setup --network`",
     )
     return [nothing, *found]
-
-
-def _overlap_fix(context: Context, network: str, cidr: IPNetwork) -> str:
-    if any(overlap(cidr, own) for own in (context.tunnel_subnet, context.relay_subnet)):
-        return "`macnet regenerate` moves the tunnel to other addresses"
-    return (
-        f"create {network} again with another --subnet, or end what uses it on this machine, "
-        "then `macnet regenerate`"
-    )
-
-
-CHECKS = (
-    Check(
-        id="engine.reachable",
-        title="The engine answers",
-        about="Connects to the engine that the Docker context, DOCKER_HOST or a socket names.",
-        needs=(),
-        fix="start the engine, or name another with --context",
-        run=_reachable,
-    ),
-    Check(
-        id="engine.version",
-        title="The engine is recent enough",
-        about="Compares the engine's API with the oldest one that macnet knows.",
-        needs=("engine.reachable",),
-        fix="update the engine to 20.10 or later",
-        run=_version,
-    ),
-    Check(
-        id="engine.rootful",
-        title="The engine may run the helper",
-        about="Looks whether the engine is rootless, as such engines refuse the helper's rights.",
-        needs=("engine.reachable",),
-        fix="choose an engine that runs as root with --context",
-        run=_rootful,
-    ),
-    Check(
-        id="engine.networks",
-        title="The engine's networks can be routed",
-        about="Decides which Docker networks are routed, and which overlap others of this host.",
-        needs=("engine.reachable", "host.routes", "tunnel.setup"),
-        fix="`docker network ls` has to list the networks",
-        run=_networks,
-    ),
-)

@@ -8,235 +8,223 @@ from __future__ import annotations
 
 from netaddr import IPAddress
 
-from macnet.checks.base import Check, Finding, Outcome, fail, ok, skip
-from macnet.checks.context import Context
-from macnet.checks.lanes import ROUTES_CHECK, Lane, Spot
+from macnet.checks.base import Finding, Outcome, count, fail, ok, skip
+from macnet.checks.facts import Facts
 from macnet.helper.spec import RELAY, container_name
+from macnet.networks import CLUSTER_PREFIX
 from macnet.probe import TcpOutcome, TcpResult
+from macnet.survey import Answer, Home, Target
 
-_RECONNECT = "`macnet disconnect`, then `macnet connect`"
-_GATEWAY_CHECK, _PING_CHECK = "reach.gateway", "reach.ping"
+RECONNECT = "`macnet disconnect`, then `macnet connect`"
+GATEWAY_CHECK, PING_CHECK = "reach.gateway", "reach.ping"
 
 
-def _routes(context: Context) -> list[Finding]:
-    diff, own = context.route_diff, context.interface
-    asked = {lane.subnet.route: lane.label for lane in context.lanes_in_use}
+def routes(facts: Facts) -> list[Finding]:
+    """Whether the networks leave this machine by the tunnel."""
+    diff, own = facts.route_diff, facts.interface
+    asked = {b.subnet.route: b.subnet_label for b in facts.bridges if b.subnet is not None}
     found = []
     present = [net for net in diff.present if net in asked]
     if present:
-        found.append(ok(f"{len(present)} subnets leave by {own}"))
+        found.append(ok(f"{count(len(present), 'subnet leaves', 'subnets leave')} by {own}"))
     for net in diff.missing:
         if net in asked:
-            found.append(fail(f"no route by {own}", _RECONNECT, subject=asked[net]))
+            found.append(fail(f"no route by {own}", RECONNECT, subject=asked[net]))
     for net, route in diff.foreign:
         if net not in asked:
             continue
         evidence = f"{route.interface} takes it (route {route.destination})"
         fix = (
-            f"disconnect the VPN of {route.interface}, or give the Docker network another "
-            "--subnet; then `macnet regenerate`"
+            "`macnet setup --remap auto` gives the network other addresses; or disconnect "
+            f"{route.interface}, then `macnet regenerate`"
         )
         found.append(fail(evidence, fix, subject=asked[net]))
-    return found or [_nothing_left(context)]
+    return found or [_nothing_left(facts)]
 
 
-def _nothing_left(context: Context) -> Finding:
+def _nothing_left(facts: Facts) -> Finding:
     """A skip, with the check that took every subnet out, if one did."""
-    cause = next((lane.blocked for lane in context.lanes_in_use if lane.blocked), None)
+    cause = next((bridge.blocked for bridge in facts.bridges if bridge.blocked), None)
     return skip(f"not tried: {cause}" if cause else "no network is routed", cause=cause)
 
 
-def _server(context: Context) -> Finding:
-    subnet = context.tunnel_subnet
+def server(facts: Facts) -> Finding:
+    """Whether the server answers through the tunnel."""
+    subnet = facts.own_subnets[0]
     address = IPAddress(subnet.first + 1, subnet.version)
-    (answer,) = context.prober.ping_all([address], timeout_s=context.timeout_s)
+    (answer,) = facts.prober.ping_all([address], timeout_s=facts.timeout_s)
     if answer.ok:
         return ok(f"{address} answers{_ms(answer.rtt_ms)}")
-    return fail(f"{address}: {answer.error}", _RECONNECT)
+    return fail(f"{address}: {answer.error}", RECONNECT)
 
 
-def _targets(context: Context) -> list[Finding]:
-    spots, gaps = context.spots, context.gaps
+def targets(facts: Facts) -> list[Finding]:
+    """Which targets can be tried."""
+    tried = [target for target in facts.targets if target.why_not is None]
     found = []
-    if spots:
-        named = {spot.container for spot in spots if spot.container}
-        found.append(ok(f"{len(spots)} addresses of {len(named)} containers to reach"))
-    for gap in gaps:
-        found.append(
-            fail(gap.reason, gap.fix, subject=gap.subject)
-            if gap.fix
-            else skip(gap.reason, subject=gap.subject)
-        )
+    if tried:
+        named = {target.container for target in tried if target.container}
+        where = f" of {count(len(named), 'container')}" if named else ""
+        found.append(ok(f"{count(len(tried), 'address', 'addresses')}{where} to reach"))
+    shared = {t.named: t.container for t in facts.targets if t.named is not None}
+    for name, owner in shared.items():
+        found.append(ok(f"it shares the network of {owner}, which is tried", subject=name))
+    for target in facts.targets:
+        if target.why_not is not None:
+            found.append(
+                fail(target.why_not, target.fix, subject=target.label)
+                if target.fix
+                else skip(target.why_not, subject=target.label)
+            )
     # Nothing to reach is no fault, and the bridges can be tried all the same.
     return (
         found
-        if spots or any(gap.fix for gap in gaps)
+        if tried or any(target.fix for target in facts.targets)
         else [ok("no container runs on a routed network"), *found]
     )
 
 
-def _gateways(context: Context) -> list[Finding]:
-    lanes = [lane for lane in context.lanes_in_use if not lane.blocked]
-    if not lanes:
-        return [_nothing_left(context)]
-    dead = [lane for lane in lanes if not _answers_itself(context, lane)]
-    silent = [lane for lane in dead if not _someone_lives(context, lane)]
-    if len(silent) == len(lanes):
-        first = lanes[0].gateway
-        relay = container_name(context.tunnel.config.name, RELAY)
-        return [
-            fail(
-                f"none of {len(lanes)} bridges answers; {first}: "
-                f"{context.answers.pings[first].error}",
-                f"`docker restart {relay}`; `macnet logs relay` shows what it said",
-            )
-        ]
+def gateways(facts: Facts) -> list[Finding]:
+    """Whether the bridges answer, which are behind the relay; containers speak for theirs."""
+    tried = [bridge for bridge in facts.bridges if not bridge.blocked]
+    if not tried:
+        return [_nothing_left(facts)]
+    alive, dead = _alive(facts), [bridge for bridge in tried if _is_dead(facts, bridge)]
+    if dead and all(b in dead or (b.address is None and b.home not in alive) for b in tried):
+        return [_all_dead(facts, dead)]
     found = []
-    for lane in lanes:
-        gateway = lane.gateway
-        answer = context.answers.pings[gateway]
-        if lane in silent:
-            fix = f"`docker network inspect {lane.network.name}` tells whether it is in use"
-            found.append(fail(f"{gateway}: {answer.error}", fix, subject=lane.label))
-        elif lane in dead:
-            evidence = f"the bridge {gateway} is silent, but containers behind it answer"
-            found.append(ok(evidence, subject=lane.label))
+    for bridge in tried:
+        label, answer = bridge.subnet_label, facts.answers[bridge]
+        if bridge in dead:
+            fix = f"`docker network inspect {bridge.network}` tells whether it is in use"
+            found.append(fail(f"{bridge.address}: {answer.silence}", fix, subject=label))
+        elif answer.ping is not None and answer.ping.ok:
+            evidence = f"{bridge.address} answers{_ms(answer.ping.rtt_ms)}"
+            found.append(ok(evidence, subject=label))
+        elif bridge.address is not None:
+            evidence = f"the bridge {bridge.address} is silent, but containers behind it answer"
+            found.append(ok(evidence, subject=label))
+        elif bridge.home in alive:
+            found.append(ok("its containers answer", subject=label))
         else:
-            found.append(ok(f"{gateway} answers{_ms(answer.rtt_ms)}", subject=lane.label))
+            found.append(skip("the engine does not tell its bridge's address", subject=label))
+    if all(finding.outcome is Outcome.SKIP for finding in found):
+        # A skip alone would keep the containers from being tried.
+        found.insert(0, ok("no bridge's address is known; the containers are tried themselves"))
     return found
 
 
-def _answers_itself(context: Context, lane: Lane) -> bool:
-    return context.answers.pings[lane.gateway].ok
+def _all_dead(facts: Facts, dead: list[Target]) -> Finding:
+    relay = container_name(facts.tunnel.settings.name, RELAY)
+    first = dead[0]
+    which = f"none of {len(dead)} bridges answers; " if len(dead) > 1 else "the bridge is silent; "
+    return fail(
+        f"{which}{first.address}: {facts.answers[first].silence}",
+        f"`docker restart {relay}`; `macnet logs relay` shows what it said",
+    )
 
 
-def _someone_lives(context: Context, lane: Lane) -> bool:
-    return any(spot.lane == lane and context.answers.lives(spot) for spot in context.spots)
+def _alive(facts: Facts) -> set[Home]:
+    """The subnets from which a container answers."""
+    return {t.home for t in facts.targets if facts.answers[t].reached}
 
 
-def _barred(context: Context, spot: Spot) -> str | None:
-    """The check whose failure explains that the spot cannot be reached."""
-    lane = spot.lane
-    if lane.blocked:
-        return lane.blocked
-    dead = not _answers_itself(context, lane) and not _someone_lives(context, lane)
-    return _GATEWAY_CHECK if dead else None
+def _is_dead(facts: Facts, bridge: Target) -> bool:
+    """Whether the bridge and everything behind it is silent; never one without an address."""
+    if bridge.blocked or bridge.address is None:
+        return False
+    return not facts.answers[bridge].reached and bridge.home not in _alive(facts)
 
 
-def _pings(context: Context) -> list[Finding]:
-    return [_ping(context, spot) for spot in context.spots] or [skip("no container to ping")]
+def _barred(facts: Facts) -> dict[Target, str]:
+    """The targets that cannot be reached, with the check whose failure explains it."""
+    dead = {bridge.home for bridge in facts.bridges if _is_dead(facts, bridge)}
+    return {
+        target: target.blocked or GATEWAY_CHECK
+        for target in facts.targets
+        if target.blocked or target.home in dead
+    }
 
 
-def _ping(context: Context, spot: Spot) -> Finding:
-    if cause := _barred(context, spot):
-        return skip(f"not tried: {cause}", subject=spot.label, cause=cause)
-    answer = context.answers.pings[spot.address]
-    if answer.ok:
-        return ok(f"answers{_ms(answer.rtt_ms)}", subject=spot.label)
-    if context.answers.lives(spot):
-        return ok(f"{answer.error}, but its ports answer", subject=spot.label)
-    return fail(f"{answer.error}", _silence_fix(spot), subject=spot.label)
+def pings(facts: Facts) -> list[Finding]:
+    """Whether the containers answer."""
+    barred = _barred(facts)
+    found = [
+        _ping(facts.answers[target], barred.get(target))
+        for target in facts.targets
+        if target.why_not is None
+    ]
+    return found or [skip("no container to ping")]
 
 
-def _silence_fix(spot: Spot) -> str:
-    name = spot.container
+def _ping(answer: Answer, cause: str | None) -> Finding:
+    label = answer.target.label
+    if cause is not None:
+        return skip(f"not tried: {cause}", subject=label, cause=cause)
+    if answer.ping is not None and answer.ping.ok:
+        return ok(f"answers{_ms(answer.ping.rtt_ms)}", subject=label)
+    if answer.reached:
+        return ok(f"{answer.silence}, but its ports answer", subject=label)
+    return fail(answer.silence, _silence_fix(answer.target), subject=label)
+
+
+def _silence_fix(target: Target) -> str:
+    name = target.container
+    if name is None and target.network.startswith(CLUSTER_PREFIX):
+        return "`kubectl get pods,services -A -o wide` lists the addresses in use"
     if name is None:
-        return f"`docker network inspect {spot.lane.network.name}` lists the addresses in use"
+        return f"`docker network inspect {target.network}` lists the addresses in use"
     return (
         f"`docker exec {name} ip addr` tells whether it has the address and "
         f"`docker logs {name}` what it does; `docker restart {name}` connects it anew"
     )
 
 
-def _ports(context: Context) -> list[Finding]:
-    found = [_port(context, spot, port) for spot in context.spots for port in spot.ports]
+def ports(facts: Facts) -> list[Finding]:
+    """Whether the containers' TCP ports are open."""
+    barred = _barred(facts)
+    found = [
+        finding
+        for target in facts.targets
+        if target.why_not is None
+        for finding in _ports(facts.answers[target], barred.get(target))
+    ]
     return found or [skip("no TCP port is named or exposed")]
 
 
-def _port(context: Context, spot: Spot, port: int) -> Finding:
-    subject = spot.port_label(port)
-    if cause := _barred(context, spot):
-        return skip(f"not tried: {cause}", subject=subject, cause=cause)
-    if not context.answers.lives(spot):
-        return skip("not tried: the container is silent", subject=subject, cause=_PING_CHECK)
-    answer = context.answers.tcp[spot.address, port]
-    if answer.outcome is TcpOutcome.OPEN:
-        return ok(f"open{_ms(answer.rtt_ms)}", subject=subject)
-    if answer.outcome is TcpOutcome.REFUSED:
-        outcome = Outcome.FAIL if port in spot.asked else Outcome.WARN
+def _ports(answer: Answer, cause: str | None) -> list[Finding]:
+    target, why = answer.target, f"not tried: {cause}"
+    if cause is None and not answer.reached:
+        cause, why = PING_CHECK, "not tried: the container is silent"
+    if cause is not None:
+        return [skip(why, subject=target.port_label(p), cause=cause) for p in target.tcp_ports]
+    return [_port(target, result) for result in answer.tcp]
+
+
+def _port(target: Target, result: TcpResult) -> Finding:
+    subject = target.port_label(result.port)
+    if result.outcome is TcpOutcome.OPEN:
+        return ok(f"open{_ms(result.rtt_ms)}", subject=subject)
+    if result.outcome is TcpOutcome.REFUSED:
+        outcome = Outcome.FAIL if target.asked else Outcome.WARN
         evidence = "refused: the container is reached, but nothing listens on this port there"
-        return Finding(outcome, evidence, _listen_fix(spot, port), subject)
-    return fail(_words(answer), _filter_fix(spot), subject=subject)
+        return Finding(outcome, evidence, _listen_fix(target, result.port), subject)
+    words = f"{result.outcome}: {result.error}" if result.error else str(result.outcome)
+    return fail(words, _filter_fix(target), subject=subject)
 
 
-def _listen_fix(spot: Spot, port: int) -> str:
-    logs = f"`docker logs {spot.container}` tells" if spot.container else "its log tells"
+def _listen_fix(target: Target, port: int) -> str:
+    logs = f"`docker logs {target.container}` tells" if target.container else "its log tells"
     return (
         f"make the service listen on 0.0.0.0:{port} (on 127.0.0.1 only the container itself "
         f"reaches it); {logs} whether it has started"
     )
 
 
-def _filter_fix(spot: Spot) -> str:
-    name = spot.container or "its container"
+def _filter_fix(target: Target) -> str:
+    name = target.container or "its container"
     return f"something in {name} drops the packets: look at its firewall and its load"
-
-
-def _words(answer: TcpResult) -> str:
-    return f"{answer.outcome}: {answer.error}" if answer.error else str(answer.outcome)
 
 
 def _ms(rtt_ms: float | None) -> str:
     return "" if rtt_ms is None else f" in {rtt_ms:.1f} ms"
-
-
-CHECKS = (
-    Check(
-        id=ROUTES_CHECK,
-        title="The networks leave by the tunnel",
-        about="Compares this machine's routing table with the subnets that the tunnel carries.",
-        needs=("client.address", "tunnel.subnets", "reach.targets"),
-        fix=_RECONNECT,
-        run=_routes,
-    ),
-    Check(
-        id="reach.server",
-        title="The server is reached through the tunnel",
-        about="Pings the server's address inside the tunnel.",
-        needs=("client.address",),
-        fix=_RECONNECT,
-        run=_server,
-    ),
-    Check(
-        id="reach.targets",
-        title="The targets can be tried",
-        about="Looks which containers run on routed networks, or where the named targets are.",
-        needs=("engine.networks", "helper.server"),
-        fix="name a running container on a routed network: `macnet networks`",
-        run=_targets,
-    ),
-    Check(
-        id=_GATEWAY_CHECK,
-        title="The networks' bridges are reached",
-        about="Pings the bridge of every routed subnet, which is behind the relay.",
-        needs=("reach.server", ROUTES_CHECK, "helper.relay.attached"),
-        fix="`macnet logs relay` shows what the relay said",
-        run=_gateways,
-    ),
-    Check(
-        id=_PING_CHECK,
-        title="The containers answer",
-        about="Pings every running container on a routed network, or the named targets.",
-        needs=(_GATEWAY_CHECK,),
-        fix="`docker ps` lists the containers that run",
-        run=_pings,
-    ),
-    Check(
-        id="reach.tcp",
-        title="The containers' ports are open",
-        about="Opens TCP connections to the named or exposed ports; UDP ports are not tried.",
-        needs=(_GATEWAY_CHECK,),
-        fix="`docker ps` lists the containers that run",
-        run=_ports,
-    ),
-)

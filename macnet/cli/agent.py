@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from macnet.cli import options
+from macnet.cli.options import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,29 +17,48 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="agent",
     help="Run `macnet watch` at login.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     **options.SETTINGS,
 )
 
 
-@app.command()
+@app.callback()
+def agent(context: typer.Context) -> None:
+    """Run `macnet watch` at login."""
+    if context.invoked_subcommand is None:
+        options.show_help(context)
+
+
+@app.command(
+    cls=options.Verb,
+    epilog=examples("macnet agent install", "macnet agent install --context colima"),
+)
 def install(
     context: typer.Context,
     docker_context: options.Context = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Start `macnet watch` now and at each login, for the engine that macnet uses now."""
-    import os  # noqa: PLC0415
+    """Start `macnet watch` now and at each login.
 
-    from macnet.agent import plan_job  # noqa: PLC0415
-    from macnet.cli.session import open_session  # noqa: PLC0415
-    from macnet.host import is_root  # noqa: PLC0415
-    from macnet.runner import SystemRunner  # noqa: PLC0415
+    It follows the engine that macnet uses now.
+    """
+    import os
+    from pathlib import Path
+
+    from macnet.agent import guarded_folder, plan_job
+    from macnet.cli.session import open_session
+    from macnet.host import is_root, system
+    from macnet.runner import SystemRunner
 
     session = open_session(context, context=docker_context)
     agent, log = _agent()
     job = plan_job(context=docker_context, log=log, environ=os.environ, runner=SystemRunner())
+    if system() == "macos" and (folder := guarded_folder(job, Path.home())) is not None:
+        session.output.warn(
+            f"macOS does not let the agent read macnet in {folder}: install macnet elsewhere, for "
+            "example with `pipx install`, and run this again"
+        )
     changed = agent.install(job)
     if session.tunnel.client.name == "openvpn" and not is_root():
         session.output.warn(
@@ -46,20 +66,22 @@ def install(
             "right, but cannot start it"
         )
     now = agent.status(log)
-    words = "installed" if changed else "was installed already"
+    words = "installed" if changed else "was already installed"
     session.output.result(
         "agent", {"changed": changed, "status": now}, [f"the agent {words}", *_lines(now)]
     )
 
 
-@app.command()
+@app.command(
+    cls=options.Verb, epilog=examples("macnet agent uninstall", "macnet agent uninstall --json")
+)
 def uninstall(
     context: typer.Context,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """End it, and do not start it at login any more."""
-    from macnet.cli.output import Output  # noqa: PLC0415
+    """Stop the agent and remove it from login."""
+    from macnet.cli.output import Output
 
     agent, log = _agent()
     changed = agent.uninstall()
@@ -69,14 +91,14 @@ def uninstall(
     )
 
 
-@app.command()
+@app.command(cls=options.Verb, epilog=examples("macnet agent status", "macnet agent status --json"))
 def status(
     context: typer.Context,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Tell whether it runs."""
-    from macnet.cli.output import Output  # noqa: PLC0415
+    """Show whether the agent runs and starts at login."""
+    from macnet.cli.output import Output
 
     agent, log = _agent()
     now = agent.status(log)
@@ -87,13 +109,13 @@ def status(
 
 def _agent() -> tuple[Agent, Path]:
     """This system's agent, and where its log is."""
-    import os  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
+    import os
+    from pathlib import Path
 
-    from macnet import host  # noqa: PLC0415
-    from macnet.agent import get_agent  # noqa: PLC0415
-    from macnet.paths import Paths  # noqa: PLC0415
-    from macnet.runner import SystemRunner  # noqa: PLC0415
+    from macnet import host
+    from macnet.agent import get_agent
+    from macnet.paths import Paths
+    from macnet.runner import SystemRunner
 
     agent = get_agent(host.system(), SystemRunner(), Path.home(), os.geteuid(), os.environ)
     return agent, Paths.default().watch_log

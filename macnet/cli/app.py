@@ -2,92 +2,82 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
-from collections import UserDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from macnet import __version__
-from macnet.cli import (
-    agent,
-    check,
-    connect,
-    disconnect,
-    down,
-    logs,
-    map,
-    networks,
-    profile,
-    regenerate,
-    report,
-    setup,
-    status,
-    watch,
-)
-from macnet.cli.options import SETTINGS
+from macnet.cli import commands
+from macnet.cli.commands import EVERYDAY, LOOK, MORE, RESUMED
 from macnet.cli.output import Output
-from macnet.errors import ChecksFailed, MacnetError
+from macnet.errors import ChecksFailed, MacnetError, PrivilegeError, WrongUsage
 
 #: Exit status after Ctrl-C: 128 + SIGINT, as shells do.
 INTERRUPTED = 130
 
+app = commands.app
 
-#: Every command, in the order of the help: its function, or the app of its subcommands.
-COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
-    "setup": setup.setup,
-    "regenerate": regenerate.regenerate,
-    "check": check.check,
-    "status": status.status,
-    "networks": networks.networks,
-    "map": map.draw_map,
-    "connect": connect.connect,
-    "disconnect": disconnect.disconnect,
-    "profile": profile.profile,
-    "watch": watch.watch,
-    "agent": agent.app,
-    "logs": logs.logs,
-    "report": report.report,
-    "down": down.down,
+#: What other tools call it, and what does it here.
+_ELSEWHERE = {
+    "up": "`macnet setup` makes the tunnel and connects it",
+    "start": "`macnet setup` makes the tunnel and connects it",
+    "stop": "`macnet disconnect` ends the connection, `macnet down` removes the helper too",
+    "ps": "`macnet networks` lists networks and containers, `macnet status` shows the tunnel",
+    "ls": "`macnet networks` lists networks and containers, `macnet status` shows the tunnel",
+    "list": "`macnet networks` lists networks and containers, `macnet status` shows the tunnel",
+    "help": "`macnet --help` lists the commands, `macnet COMMAND --help` explains one",
+    "version": "`macnet --version` shows the version",
+    "doctor": "`macnet check` finds what is broken",
 }
 
 
-class OnDemand(UserDict[str, Any]):
-    """Commands by name, each put together when it is asked for: all of them would take 9 ms."""
-
-    def __getitem__(self, name: str) -> Any:
-        """The command of that name."""
-        found = self.data[name]
-        if isinstance(found, typer.Typer):
-            found = self.data[name] = typer.main.get_group(found)
-        elif found is COMMANDS[name]:
-            alone = typer.Typer(add_completion=False, **SETTINGS)
-            alone.command(name)(found)
-            found = self.data[name] = typer.main.get_command(alone)
-        return found
-
-
 class Boundary(TyperGroup):
-    """Runs a command and turns `MacnetError` and Ctrl-C into a message and an exit code.
+    """Runs a command and turns errors and Ctrl-C into a message and an exit code.
 
     Anything else is a bug and keeps its traceback.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        """The group of all commands."""
-        super().__init__(**settings)
-        self.commands = OnDemand(COMMANDS)
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of the help."""
-        return list(COMMANDS)
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:
+        """Run the command line; wrong usage ends it like every other error."""
+        words = list(sys.argv[1:] if args is None else args)
+        output = Output()
+        # Known before the options are parsed: an error in them is JSON too.
+        output.json = "--json" in words
+        settings |= {"obj": output, "standalone_mode": False}
+        try:
+            code = super().main(words, *rest, **settings)
+        except typer.TyperException as error:
+            output.error(_wrong_usage(error))
+            code = WrongUsage.exit_code
+        sys.exit(code)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of commands with what each is for."""
-        with formatter.section("Commands"):
-            formatter.write_dl(_purposes())
+        """Write the commands in their groups, each with what it is for."""
+        width = max(map(len, self.commands)) + 2
+        for panel in (EVERYDAY, LOOK, MORE):
+            rows = [
+                (name.ljust(width - 2), command.get_short_help_str(limit=100))
+                for name, command in self.commands.items()
+                if getattr(command, "rich_help_panel", None) == panel
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is named first; other tools' words lead to ours."""
+        name = args[0]
+        if name in self.commands or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        near = get_close_matches(name, self.commands, n=1)
+        hint = f"did you mean `macnet {near[0]}`?" if near else "`macnet --help` lists the commands"
+        raise WrongUsage(f"there is no command {name!r}", hint=_ELSEWHERE.get(name, hint))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command inside the boundary."""
@@ -100,37 +90,74 @@ class Boundary(TyperGroup):
             output.error(error)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            output.interrupted()
+            output.interrupted(resumes=ctx.invoked_subcommand in RESUMED)
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _purposes() -> Iterator[tuple[str, str]]:
-    for name, one in COMMANDS.items():
-        text = one.info.help if isinstance(one, typer.Typer) else one.__doc__
-        yield name, str(text).partition("\n")[0].rstrip(".")
+def _wrong_usage(error: Any) -> WrongUsage:
+    """The parser's error in our words."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "macnet"
+    if possibilities := getattr(error, "possibilities", None):
+        hint = f"did you mean {' or '.join(sorted(possibilities))}?"
+    else:
+        hint = f"`{command} --help` shows how it is used"
+    param = getattr(error, "param", None)
+    if isinstance(error, typer.BadParameter) and param is not None and error.message:
+        words = next(_value_words(error.__cause__), error.message.rstrip("."))
+        words = words.removeprefix("Value error, ")
+        name = f"{param.opts[0]}: " if param.param_type_name == "option" else ""
+        return WrongUsage(f"{name}{words}", hint=hint)
+    words = (getattr(error, "message", "") or error.format_message()).replace("(s) (", " (")
+    return WrongUsage(words[:1].lower() + words[1:].rstrip("."), hint=hint)
 
 
-app = typer.Typer(
-    name="macnet",
-    cls=Boundary,
-    help="Reach Docker containers by their IP from this machine.",
-    epilog="`macnet setup` makes the tunnel, `macnet check` finds what is wrong.",
-    no_args_is_help=True,
-    **SETTINGS,
-)
+def _value_words(cause: Any) -> Iterator[str]:
+    """What is wrong with a number, for a person: Typer gives pydantic's words."""
+    for found in cause.errors() if hasattr(cause, "errors") else ():
+        given, limits = found.get("input"), found.get("ctx", {})
+        if str(found["type"]).startswith("int"):
+            yield f"{given!r} is not a whole number"
+        elif str(found["type"]).startswith("float"):
+            yield f"{given!r} is not a number"
+        elif "ge" in limits:
+            yield f"{given} is too small: the least is {limits['ge']:g}"
+        elif "le" in limits:
+            yield f"{given} is too large: the most is {limits['le']:g}"
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"macnet {__version__}\n")
+        typer.echo(f"macnet {__version__}")
         raise typer.Exit
 
 
-@app.callback()
-def root(
+@app.callback(
+    cls=Boundary,
+    invoke_without_command=True,
+    epilog="`macnet` alone shows the tunnel's state and the next command.",
+)
+def macnet(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Reach Docker containers by their IP from this machine."""
+    """Reach Docker containers by IP address and name from this machine."""
+    refuse_sudo()
+    if context.invoked_subcommand is None:
+        commands.overview(context)
+
+
+def refuse_sudo() -> None:
+    """Raise `PrivilegeError` under a Mac's sudo, which keeps HOME: root would own the files."""
+    from macnet import host
+
+    user = os.environ.get("SUDO_USER")
+    if not user or host.system() != "macos" or not host.is_root():
+        return
+    if Path.home() != Path(pwd.getpwuid(0).pw_dir):
+        raise PrivilegeError(
+            f"macnet runs by sudo, but its files in {Path.home()} belong to {user}",
+            hint="run it without sudo: it asks for administrator rights when it needs them",
+        )

@@ -1,20 +1,60 @@
-"""The options that several commands share. Values are judged by `macnet.config`, once."""
+"""The options that several commands share, and how help looks.
+
+`macnet.values` judges what is given.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from macnet import choices
 from macnet.cli.output import Output
 
 #: How every Typer app of macnet behaves.
 SETTINGS: dict[str, Any] = {
-    "rich_markup_mode": None,  # plain help: it loads twice as fast
+    "rich_markup_mode": None,  # plain help: with rich it takes 1.6 times as long
     "pretty_exceptions_enable": False,  # they show local variables, which may be keys
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+class Verb(TyperCommand):
+    """A command whose help shows arguments by their metavar, without Python's types."""
+
+    def rows(self, ctx: Any, kind: str) -> list[tuple[str, str]]:
+        """What the help says of each ``argument`` or ``option``."""
+        found = []
+        params: list[Any] = self.get_params(ctx)
+        for param in params:
+            record = param.get_help_record(ctx)
+            if record is not None and param.param_type_name == kind:
+                name = getattr(param, "display_name_raw", record[0])
+                name = name if kind == "argument" else record[0]
+                found.append((name, re.sub(r"([\d.]+)<=x<=([\d.]+)", r"\1 to \2", record[1])))
+        return found
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and the options."""
+        for kind in ("argument", "option"):
+            if rows := self.rows(ctx, kind):
+                with formatter.section(f"{kind.capitalize()}s"):
+                    formatter.write_dl(rows)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines that may be typed, kept as they are."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+def show_help(context: typer.Context) -> None:
+    """What a group without a command does: it shows its help, as wrong usage."""
+    typer.echo(context.get_help(), err=True)
+    raise typer.Exit(2)
 
 
 def _json(context: typer.Context, wanted: bool) -> bool:
@@ -29,17 +69,63 @@ def _verbose(context: typer.Context, wanted: bool) -> bool:
 
 
 def _complete_context(incomplete: str) -> list[str]:
-    import os  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
+    import os
+    from pathlib import Path
 
-    from macnet.contexts import list_contexts  # noqa: PLC0415
+    from macnet.contexts import list_contexts
 
     return [n for n in list_contexts(os.environ, Path.home()) if n.startswith(incomplete)]
 
 
-def complete_containers(incomplete: str) -> list[str]:
-    """Names of running containers; nothing where the engine does not answer."""
-    return _complete(lambda row: [str(row["Names"][0]).lstrip("/")], incomplete)
+def complete_targets(incomplete: str) -> list[str]:
+    """Names of running containers and services, and of labels; nothing without the engine.
+
+    After a dot also those below networks, and all of them with the tunnel's domain while names
+    are on.
+    """
+    from macnet.names.claims import Kind, list_claims, why_refused
+    from macnet.networks import container_names
+
+    dotted = "." in incomplete
+    domain = _names_domain() if dotted else None
+
+    def names(row: Mapping[str, Any]) -> Iterator[str]:
+        yield container_names(row)[0]
+        for claim in list_claims((), [row], {}):
+            if claim.name.startswith("*.") or why_refused(claim.name, claim.kind, "test"):
+                continue
+            if dotted or claim.kind is not Kind.NETWORK:
+                yield claim.name
+            if domain is not None:
+                yield f"{claim.name}.{domain}"
+
+    return _complete(names, incomplete)
+
+
+def _names_domain() -> str | None:
+    """The domain of the names of the present context's tunnel, while they are on."""
+    import os
+
+    from macnet.config_file import read_config_file
+    from macnet.errors import MacnetError
+    from macnet.paths import Paths
+    from macnet.progress import Silent
+    from macnet.settings import resolve_context
+    from macnet.state import find_tunnel_name, load_state
+
+    paths = Paths.default()
+    try:
+        context, _ = resolve_context(read_config_file(paths.config_file), os.environ, None)
+        record = paths.tunnel(find_tunnel_name(context, paths)).state
+        choice = load_state(record, Silent()).names
+    except MacnetError:
+        return None
+    return choice.domain if choice is not None else None
+
+
+def complete_domains(incomplete: str) -> list[str]:
+    """Domains that may be taken: one reserved for tests, and one below a real top level."""
+    return [name for name in ("docker.test", "docker.home.arpa") if name.startswith(incomplete)]
 
 
 def complete_networks(incomplete: str) -> list[str]:
@@ -47,13 +133,13 @@ def complete_networks(incomplete: str) -> list[str]:
     return _complete(lambda row: list(row["NetworkSettings"]["Networks"]), incomplete)
 
 
-def _complete(names: Callable[[Mapping[str, Any]], list[str]], incomplete: str) -> list[str]:
-    import os  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
+def _complete(names: Callable[[Mapping[str, Any]], Iterable[str]], incomplete: str) -> list[str]:
+    import os
+    from pathlib import Path
 
-    from macnet.contexts import resolve_engine  # noqa: PLC0415
-    from macnet.engine import connect_engine  # noqa: PLC0415
-    from macnet.errors import MacnetError  # noqa: PLC0415
+    from macnet.contexts import resolve_engine
+    from macnet.engine import connect_engine
+    from macnet.errors import MacnetError
 
     try:
         engine = connect_engine(resolve_engine(None, os.environ, Path.home()))
@@ -65,11 +151,11 @@ def _complete(names: Callable[[Mapping[str, Any]], list[str]], incomplete: str) 
 
 Json = Annotated[
     bool,
-    typer.Option("--json", callback=_json, is_eager=True, help="Print one JSON object."),
+    typer.Option("--json", callback=_json, is_eager=True, help="Print JSON instead of text."),
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", callback=_verbose, is_eager=True, help="Tell more."),
+    typer.Option("--verbose", "-v", callback=_verbose, is_eager=True, help="Print more detail."),
 ]
 Context = Annotated[
     str | None,
@@ -86,7 +172,8 @@ Port = Annotated[
     typer.Option(
         "--port",
         metavar="PORT",
-        help="TCP port on 127.0.0.1 for the tunnel; 0 is automatic (13194, or the next free one).",
+        help="TCP port on 127.0.0.1 for the tunnel; 0 chooses one.  "
+        "[default: 13194, or the next free one]",
     ),
 ]
 TunnelSubnet = Annotated[
@@ -94,18 +181,19 @@ TunnelSubnet = Annotated[
     typer.Option(
         "--tunnel-subnet",
         metavar="CIDR",
-        help="The tunnel's own addresses (192.168.255.0/24, or a free one).",
+        help="The tunnel's own addresses.  [default: 192.168.255.0/24, or a free subnet]",
     ),
 ]
 TunMtu = Annotated[
     int | None,
-    typer.Option("--tun-mtu", metavar="BYTES", help="MTU of the tunnel (16000)."),
+    typer.Option("--tun-mtu", metavar="BYTES", help="MTU of the tunnel.  [default: 65000]"),
 ]
 CompLzo = Annotated[
-    Literal["no", "yes", "adaptive", "off"] | None,
+    choices.CompLzo | None,
     typer.Option(
         "--comp-lzo",
-        help="The comp-lzo line on both ends; off leaves it out (no).",
+        metavar="|".join(choices.CompLzo),
+        help="comp-lzo directive for server and client; off omits it.  [default: no]",
     ),
 ]
 Networks = Annotated[
@@ -114,7 +202,7 @@ Networks = Annotated[
         "--network",
         metavar="GLOB",
         autocompletion=complete_networks,
-        help="Route only networks of this name; may be repeated (all).",
+        help="Route only networks of this name; may be repeated.  [default: all]",
     ),
 ]
 Exclude = Annotated[
@@ -123,7 +211,7 @@ Exclude = Annotated[
         "--exclude",
         metavar="GLOB",
         autocompletion=complete_networks,
-        help="Leave networks of this name out; may be repeated.",
+        help="Do not route networks of this name; may be repeated.",
     ),
 ]
 BaseImage = Annotated[
@@ -131,14 +219,19 @@ BaseImage = Annotated[
     typer.Option("--base-image", metavar="IMAGE", help="Image to build the helper from."),
 ]
 Client = Annotated[
-    Literal["auto", "tunnelblick", "openvpn", "none"] | None,
-    typer.Option("--client", help="VPN client; none leaves the profile to you (auto)."),
+    choices.ClientChoice | None,
+    typer.Option(
+        "--client",
+        metavar="|".join(choices.ClientChoice),
+        help="VPN client; none leaves the profile to you.  [default: auto]",
+    ),
 ]
 Routes = Annotated[
-    Literal["exact", "pools"] | None,
+    choices.RoutesChoice | None,
     typer.Option(
         "--routes",
-        help="Route each subnet, or the engine's whole address pools (exact).",
+        metavar="|".join(choices.RoutesChoice),
+        help="Route each subnet, or the engine's whole address pools.  [default: exact]",
     ),
 ]
 Remap = Annotated[
@@ -146,6 +239,43 @@ Remap = Annotated[
     typer.Option(
         "--remap",
         metavar="SUBNET=SUBNET|auto",
-        help="Reach a Docker subnet under another one; auto: where it collides.",
+        help="Reach a Docker subnet under another one; auto does it where subnets collide.",
+    ),
+]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        metavar="WHAT",
+        help="Reach more than bridges: overlays, kubernetes, kubernetes=NAME, CIDR=CONTAINER, "
+        "CIDR; may be repeated.",
+    ),
+]
+Expose = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--expose",
+        metavar="ADDRESS[:PORT]",
+        help="Publish the tunnel's port on this address of another machine's engine (TLS).",
+    ),
+]
+Domain = Annotated[
+    str | None,
+    typer.Option(
+        "--domain",
+        metavar="DOMAIN",
+        autocompletion=complete_domains,
+        help="What names end with.  [default: docker.test, or the one chosen before]",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.1,
+        max=60,
+        show_default=True,
+        help="How long to wait for an answer.",
     ),
 ]

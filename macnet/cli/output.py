@@ -1,30 +1,72 @@
 """The only module that prints. Results go to stdout, progress and errors to stderr.
 
-With ``--json`` stdout carries one object, whether the command succeeds or fails.
+With ``--json`` stdout carries one object, whether the command succeeds or fails; commands that
+follow something print one object per line.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sys
+import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from macnet.errors import MacnetError
 from macnet.plain import to_plain
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
     from rich.table import Table
+    from rich.text import Text
 
 #: The version of the JSON objects; raised when a field goes or changes its meaning.
 JSON_VERSION = 1
-#: Width for tables that are not on a terminal: nothing is cut for a pipe or a file.
-_PIPE_WIDTH = 200
-#: First words of lines of a check.
-_MARK_COLORS = {"ok": "32", "warn": "33;1", "FAIL": "31;1"}
+#: Width of tables that are not on a terminal: nothing is wrapped for a pipe or a file.
+_PIPE_WIDTH = 10_000
+#: The colours of the words in front of a line.
+_STYLES = {
+    "error:": "bold red",
+    "interrupted": "bold red",
+    "hint:": "bold cyan",
+    "next:": "bold cyan",
+    "fix:": "bold cyan",
+    "warning:": "bold yellow",
+    "ok": "green",
+    "warn": "bold yellow",
+    "FAIL": "bold red",
+    "skip": "dim",
+    "✓": "green",
+    "✗": "red",
+    "failed": "red",
+}
+
+#: A command of ours in a text that goes by tunnel, and does not name a context yet.
+_COMMAND = re.compile(
+    r"`(macnet (?:setup|check|status|regenerate|connect|disconnect|down|networks|map|logs|profile"
+    r"|report|watch|names)\b(?:(?!--context|--all)[^`])*)`"
+)
+
+
+class Line(NamedTuple):
+    """One line with a word in front, which has a colour on a terminal.
+
+    ``mark`` may end in spaces; what does not fit is continued below ``text``.
+    """
+
+    mark: str
+    text: str
+
+
+Shown = str | Line
 
 
 class Output:
@@ -34,214 +76,301 @@ class Output:
         """Plain output until an option says otherwise."""
         self.json = False
         self.verbose = False
+        #: The Docker context that an option named: commands in texts are typed with it too.
+        self.context: str | None = None
         self._stage: str | None = None
         self._began = 0.0
-        self._spinner: Status | None = None
-        self._warned: set[str] = set()
+        self._spinner: Spinner | None = None
+        self._live: Live | None = None
+        self._told: set[str] = set()
 
-    def result(self, kind: str, value: object, shown: Iterable[str | Table]) -> None:
+    @cached_property
+    def _out(self) -> Console:
+        return _console(stderr=False)
+
+    @cached_property
+    def _err(self) -> Console:
+        return _console(stderr=True)
+
+    def result(self, kind: str, value: object, shown: Iterable[Shown | Table]) -> None:
         """Print a command's result: ``value`` as JSON, or what a view made of it."""
         if self.json:
-            self._print_json({"version": JSON_VERSION, "kind": kind, kind: to_plain(value)})
+            self._print_json(
+                {"version": JSON_VERSION, "kind": kind, kind: to_plain(value)}, indent=2
+            )
             return
         for item in shown:
-            self.line(item) if isinstance(item, str) else self._table(item)
-
-    def live(self, shown: str | None, *, indent: int = 0) -> None:
-        """Print one line of a result that is still growing; with ``--json`` it waits.
-
-        On a terminal it goes on below, ``indent`` columns in, where it is too long. What stands
-        in those columns is a mark, which has a colour there.
-        """
-        if shown is not None and not self.json:
-            first, *rest = _folded(shown, indent)
-            mark = first.partition(" ")[0]
-            color = _MARK_COLORS.get(mark) if indent else None
-            if color is not None:
-                sys.stdout.write(_colored(mark, color, sys.stdout))
-                first = first.removeprefix(mark)
-            for line in (first, *rest):
-                self.line(line)
+            if isinstance(item, str | Line):
+                self.line(item)
+            else:
+                self._table(item)
 
     def event(self, kind: str, value: object, text: str) -> None:
         """Print one of many: a line of text with the time, or one line of JSON."""
         if self.json:
-            sys.stdout.write(
-                json.dumps({"version": JSON_VERSION, "kind": kind, kind: to_plain(value)}) + "\n"
-            )
-            sys.stdout.flush()
+            self._print_json({"version": JSON_VERSION, "kind": kind, kind: to_plain(value)})
         else:
-            self.line(f"{time.strftime('%H:%M:%S')} {text}")
+            self.line(Line(time.strftime("%H:%M:%S"), text))
 
-    def redraw(self, lines: Sequence[str]) -> None:
-        """Show ``lines`` in place of the ones before, below the time; not on a terminal below."""
-        head = f"{time.strftime('%H:%M:%S')}  (Ctrl-C ends)"
-        if not sys.stdout.isatty():
-            sys.stdout.write("\n".join([head, *map(printable, lines), "", ""]))
+    @contextmanager
+    def screen(self) -> Iterator[Callable[[Iterable[Shown]], None]]:
+        """Give a function that shows lines in place of the ones before; without a terminal below.
+
+        A terminal shows what fits on it.
+        """
+        from rich.console import Group
+        from rich.live import Live
+
+        def headed(lines: Iterable[Shown]) -> Iterator[Shown]:
+            yield Line(time.strftime("%H:%M:%S"), " (Ctrl-C ends)")
+            yield from lines
+
+        if not self._out.file.isatty():
+
+            def below(lines: Iterable[Shown]) -> None:
+                for line in (*headed(lines), ""):
+                    self.line(line)
+
+            yield below
+            return
+        with Live(
+            console=self._out,
+            auto_refresh=False,
+            vertical_overflow="crop",
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
+
+            def in_place(lines: Iterable[Shown]) -> None:
+                texts = [_styled(line) for line in headed(lines)]
+                for text in texts:
+                    text.no_wrap, text.overflow = True, "crop"
+                live.update(Group(*texts), refresh=True)
+
+            yield in_place
+
+    def line(self, text: Shown) -> None:
+        """Print one line to stdout; on a terminal it wraps at words."""
+        if isinstance(text, Line):
+            _print(self._out, Line(text.mark, self._typed(text.text)))
         else:
-            size = os.get_terminal_size(sys.stdout.fileno())
-            # What does not fit would scroll, and the next picture would not be in its place.
-            shown = [printable(line)[: size.columns] for line in (head, *lines)][: size.lines - 1]
-            # Home, each line cleared to its end, then all below.
-            sys.stdout.write("\x1b[H" + "".join(f"{x}\x1b[K\n" for x in shown) + "\x1b[J")
+            _print(self._out, self._typed(text))
+
+    def raw(self, *lines: str) -> None:
+        """Print lines as they are, without control characters that others may have put in."""
+        sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
         sys.stdout.flush()
 
-    def line(self, text: str) -> None:
-        """Print one line to stdout, without control characters that others may have put in."""
-        sys.stdout.write(printable(text) + "\n")
-        sys.stdout.flush()
+    def heading(self, text: str) -> None:
+        """Say on a terminal what follows; a pipe or a file gets what follows alone."""
+        if sys.stdout.isatty():
+            self.line(Line(f"== {text} ==", ""))
 
     def error(self, error: MacnetError) -> None:
-        """Print an error with its detail and hint."""
+        """Print an error with its detail and hint; as JSON on one line, also amid events."""
         if self.json:
-            self._print_json(
-                {
-                    "version": JSON_VERSION,
-                    "kind": "error",
-                    "error": {
-                        "code": error.code,
-                        "exit_code": error.exit_code,
-                        "message": str(error),
-                        "hint": error.hint,
-                        "detail": error.detail,
-                    },
-                }
-            )
+            self._json_error(error.code, error.exit_code, str(error), error.hint, error.detail)
             return
         for line in (error.detail or "").splitlines():
-            self._note(f"  | {line}")
-        self._note(str(error), _colored("error:", "31;1"))
+            self._note("  |", line)
+        self._note("error:", str(error))
         if error.hint:
-            self._note(error.hint, _colored("hint:", "36;1"))
+            self._note("hint:", error.hint)
 
-    def interrupted(self) -> None:
-        """Tell that Ctrl-C ended the command, and where."""
-        where = f" while {self._stage}" if self._stage else ""
+    def interrupted(self, *, resumes: bool) -> None:
+        """Tell that Ctrl-C ended the command, and where; ``resumes``: it goes on the next time."""
+        where = f"while {self._stage}" if self._stage else ""
         if self.json:
-            message = f"interrupted{where}"
-            error = {"code": "interrupted", "exit_code": 130, "message": message}
-            error |= {"hint": None, "detail": None}
-            self._print_json({"version": JSON_VERSION, "kind": "error", "error": error})
+            self._json_error("interrupted", 130, f"interrupted {where}".rstrip(), None, None)
             return
-        self._note(where.strip(), _colored("interrupted", "31;1"))
-        self._note("the same command takes up where this one ended", _colored("hint:", "36;1"))
+        self._note("interrupted", where)
+        if resumes:
+            self._note("hint:", "run the same command again to continue")
+
+    def busy(self, text: str) -> None:
+        """Show what goes on until `idle`, on a terminal only."""
+        if self._quiet or not self._err.file.isatty():
+            return
+        from rich.live import Live
+        from rich.spinner import Spinner
+
+        if self._live is None:
+            self._spinner = Spinner("line")
+            self._live = Live(
+                self._spinner,
+                console=self._err,
+                transient=True,
+                refresh_per_second=12.5,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+        assert self._spinner is not None  # noqa: S101 - the two are made together
+        cut = printable(text)[: max(20, self._err.width - 4)]
+        self._spinner.update(text=_styled(cut))
+        self._live.start()
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Show ``text`` while the block runs, on a terminal only."""
+        self.busy(text)
+        try:
+            yield
+        finally:
+            self.idle()
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a user at a terminal reads what is told, and can answer."""
+        return not self.json and self._err.file.isatty() and sys.stdin.isatty()
+
+    def ask(self, question: str) -> bool:
+        """Ask a user at a terminal; anything but y or yes is a no."""
+        _print(self._err, question, end=" [y/N] ")
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    def idle(self) -> None:
+        """End what `busy` shows."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = self._spinner = None
 
     # What follows is `macnet.progress.Progress`.
 
     def start(self, stage: str) -> None:
         """A stage begins."""
         self._stage, self._began = stage, time.monotonic()
-        if self._quiet or not sys.stderr.isatty():
-            return
-        from rich.console import Console  # noqa: PLC0415
-        from rich.status import Status  # noqa: PLC0415
-
-        self._spinner = Status(stage, console=Console(stderr=True), spinner="line")
-        self._spinner.start()
+        self.busy(stage)
 
     def detail(self, text: str) -> None:
         """A line about the running stage: kept on screen with ``-v``, else shown in passing."""
         if self.verbose:
-            self._note(f"  | {text}")
-        elif self._spinner is not None:
-            from rich.markup import escape  # noqa: PLC0415
-
-            passing = f"{self._stage}: {printable(text)}"
-            self._spinner.update(escape(passing[: max(20, _width(sys.stderr) - 4)]))
+            self._note("  |", text)
+        elif self._live is not None:
+            self.busy(f"{self._stage}: {text}")
 
     def done(self, stage: str, *, changed: bool) -> None:
         """The stage has ended well."""
-        self._stop_spinner()
+        self.idle()
         self._stage = None
         if not self._quiet and (changed or self.verbose):
-            took = f" ({time.monotonic() - self._began:.1f} s)"
-            self._note(f"{stage}{took if changed else ': as it was'}", _mark("✓", "ok", "32"))
+            took = f" ({time.monotonic() - self._began:.1f} s)" if changed else ": nothing to do"
+            self._note(self._sign("✓", "ok"), f"{stage}{took}")
 
     def failed(self, stage: str) -> None:
         """The stage has failed; the error follows."""
-        self._stop_spinner()
+        self.idle()
         if not self._quiet:
-            self._note(stage, _mark("✗", "failed", "31"))
+            self._note(self._sign("✗", "failed"), stage)
 
     def warn(self, text: str) -> None:
         """Something to know that stops nothing."""
-        if not self._quiet and text not in self._warned:
-            self._warned.add(text)
-            self._note(text, _colored("warning:", "33;1"))
+        if not self._quiet and text not in self._told:
+            self._told.add(text)
+            self._note("warning:", text)
+
+    def note(self, text: str) -> None:
+        """Something that explains what follows, told once."""
+        if not self._quiet and text not in self._told:
+            self._told.add(text)
+            _print(self._err, self._typed(text))
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave the terminal to another program, which may ask the user: nothing draws."""
+        live = self._live
+        if live is not None:
+            live.stop()
+        try:
+            yield
+        finally:
+            if live is not None and live is self._live:
+                live.start()
 
     @property
     def _quiet(self) -> bool:
         return self.json and not self.verbose
 
-    def _stop_spinner(self) -> None:
-        if self._spinner is not None:
-            self._spinner.stop()
-            self._spinner = None
+    def _note(self, mark: str, text: str) -> None:
+        _print(self._err, Line(mark, self._typed(text)))
 
-    def _note(self, text: str, mark: str = "") -> None:
-        """One line to stderr; only ``mark``, which is our own, may be coloured."""
-        spinner, self._spinner = self._spinner, None
-        if spinner is not None:
-            spinner.stop()
-        shown = printable(text)
-        sys.stderr.write((f"{mark} {shown}".rstrip() if mark else shown) + "\n")
-        sys.stderr.flush()
-        if spinner is not None:
-            spinner.start()
-            self._spinner = spinner
+    def _sign(self, sign: str, plain: str) -> str:
+        return sign if self._err.encoding.replace("-", "") == "utf8" else plain
 
     def _table(self, table: Table) -> None:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.segment import Segment, Segments  # noqa: PLC0415
+        from rich.segment import Segment
+        from rich.text import Text
 
-        width = None if sys.stdout.isatty() else _PIPE_WIDTH
-        console = Console(file=sys.stdout, width=width, highlight=False, markup=False)
-        rendered = console.render(table)
-        console.print(
-            Segments(Segment(printable(s.text, keep="\n"), s.style) for s in rendered), end=""
-        )
+        console = self._out
+        options = console.options
+        if not console.file.isatty():
+            options = options.update(width=_PIPE_WIDTH)
+        for line in Segment.split_lines(console.render(table, options)):
+            shown = Text.assemble(*((printable(s.text), s.style or "") for s in line))
+            shown.rstrip()
+            console.print(shown, soft_wrap=True)
 
-    def _print_json(self, value: Mapping[str, object]) -> None:
-        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    def _json_error(
+        self, code: str, exit_code: int, message: str, hint: str | None, detail: str | None
+    ) -> None:
+        error = {"code": code, "exit_code": exit_code, "message": message}
+        error |= {"hint": hint, "detail": detail}
+        self._print_json({"version": JSON_VERSION, "kind": "error", "error": error})
+
+    def _print_json(self, value: Mapping[str, object], *, indent: int | None = None) -> None:
+        text = self._typed(json.dumps(value, indent=indent), escape=lambda t: json.dumps(t)[1:-1])
+        sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
+    def _typed(self, text: str, *, escape: Callable[[str], str] = str) -> str:
+        """``text`` with its commands as they have to be typed for this tunnel."""
+        if self.context is None:
+            return text
+        option = escape(f" --context {shlex.quote(self.context)}`")
+        return _COMMAND.sub(lambda found: f"`{found[1]}{option}", text)
 
-def printable(text: str, *, keep: str = "") -> str:
+
+def printable(text: str) -> str:
     """Replace control characters: a network's name must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def _folded(text: str, indent: int) -> list[str]:
-    """The text in lines as wide as the terminal; whole where it goes to a file or a pipe."""
-    if not sys.stdout.isatty():
-        return [text]
-    import textwrap  # noqa: PLC0415
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
 
-    folded = textwrap.wrap(
-        text,
-        width=max(40, _width(sys.stdout)),
-        subsequent_indent=" " * indent,
-        replace_whitespace=False,
-        break_long_words=False,
-        break_on_hyphens=False,
+    # https://no-color.org: any non-empty value switches colour off; for rich alone bold stays.
+    plain = bool(os.environ.get("NO_COLOR"))
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system=None if plain else "auto",
     )
-    return folded or [text]
 
 
-def _width(stream: TextIO) -> int:
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except OSError:
-        return 80
+def _print(console: Console, item: Shown, *, end: str = "\n") -> None:
+    """One line; on a terminal it goes on in the next one where it is too long, word by word."""
+    mark, text = item if isinstance(item, Line) else ("", item)
+    indent = len(mark) + 1 if mark else len(text) - len(text.lstrip())
+    text = printable(text)
+    if console.file.isatty():
+        folded = textwrap.wrap(
+            text,
+            width=max(40, console.width) - (indent if mark else 0),
+            subsequent_indent="" if mark else " " * indent,
+            replace_whitespace=False,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text = ("\n" + (" " * indent if mark else "")).join(folded)
+    console.print(_styled(Line(mark, text) if mark else text, safe=True), soft_wrap=True, end=end)
 
 
-def _colored(text: str, code: str, stream: TextIO | None = None) -> str:
-    # https://no-color.org: any non-empty value switches colour off.
-    if os.environ.get("NO_COLOR") or not (stream or sys.stderr).isatty():
-        return text
-    return f"\x1b[{code}m{text}\x1b[0m"
+def _styled(item: Shown, *, safe: bool = False) -> Text:
+    from rich.text import Text
 
-
-def _mark(sign: str, plain: str, code: str) -> str:
-    encoding = (sys.stderr.encoding or "").lower().replace("-", "")
-    return _colored(sign if encoding == "utf8" else plain, code)
+    mark, text = item if isinstance(item, Line) else ("", item)
+    text = text if safe else printable(text)
+    if not mark:
+        return Text(text)
+    return Text.assemble((mark, _STYLES.get(mark.strip(), "")), f" {text}" if text else "")

@@ -1,31 +1,38 @@
-"""Builds what a command works with from its options: configuration, engine, client, tunnel."""
+"""Puts together what a command works with: settings, engine, client, tunnel."""
 
 from __future__ import annotations
 
-import getpass
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import typer
 
 from macnet import host
+from macnet.carriers import Carrier, get_carrier
 from macnet.cli.output import Output
-from macnet.clients import get_client
-from macnet.config import Config, explain, load_config, plain_options
-from macnet.config_file import REMAP, ConfigFile, RemapTable, read_config_file
+from macnet.clients import Client, get_client
+from macnet.config_file import ConfigFile, read_config_file
 from macnet.contexts import EngineAddress, resolve_engine
 from macnet.engine import Engine, connect_engine
 from macnet.errors import EngineError, MacnetError, UnknownContext
-from macnet.paths import Paths
+from macnet.paths import Paths, TunnelPaths
 from macnet.runner import SystemRunner
-from macnet.state import load_state
-from macnet.tunnel import Setting, Status, Surroundings, Tunnel, report_status
-
-DEFAULT_TUNNEL = "macnet"
-#: The first two choose the tunnel whose options are remembered; remaps stand in config.toml.
-_NOT_REMEMBERED = frozenset({"context", "name", "remap"})
+from macnet.settings import (
+    Resolved,
+    chosen_remaps,
+    forget,
+    from_record,
+    override,
+    resolve,
+    resolve_context,
+)
+from macnet.state import TunnelState, find_tunnel_name, load_state
+from macnet.tunnel import EngineFound, Host, Status, Tunnel, report_status
+from macnet.values import DEFAULT_TUNNEL, Pairs, exposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +40,17 @@ class Session:
     """One run of one command."""
 
     output: Output
-    config: Config
     tunnel: Tunnel
-    settings: tuple[Setting, ...]
 
     def address(self) -> EngineAddress:
         """Where the engine is. Raises `macnet.errors.MacnetError`."""
-        return engine_address(self.config)
+        return engine_address(self.tunnel.settings.context)
 
     def status(self, *, one_of_many: bool = False) -> Status:
         """The state of everything, also while the engine is away.
 
-        Among many tunnels that of a context which is gone is told like one without an engine.
+        With ``one_of_many``, a tunnel whose Docker context was deleted is reported as one whose
+        engine does not answer.
         """
         engine, url, source = None, "", ""
         error: MacnetError | None = None
@@ -56,114 +62,148 @@ class Session:
             if isinstance(caught, UnknownContext) and not one_of_many:
                 raise
             error = caught
-        tunnel = self.tunnel
-        return report_status(
-            engine=engine,
-            engine_error=error,
-            engine_url=url,
-            engine_source=source,
-            config=self.config,
-            paths=tunnel.paths,
-            client=tunnel.client,
-            client_reason=tunnel.client_reason,
-            around=tunnel.around,
-            progress=self.output,
-            settings=self.settings,
+        return report_status(self.tunnel, EngineFound(engine, url, source, error))
+
+
+def engine_address(context: str | None) -> EngineAddress:
+    """Resolve the engine of a Docker context, or Docker's own choice."""
+    return resolve_engine(context, os.environ, Path.home())
+
+
+def open_session(run: typer.Context, *, context: str | None = None, **options: object) -> Session:
+    """The tunnel with the settings that its setup stored, with ``options`` for this command.
+
+    Before the first setup, the settings that it would have. Touches nothing yet.
+    """
+    output = run.find_root().ensure_object(Output)
+    output.context = context
+    place = _find_place(output, context)
+    if place.state.settings is not None:
+        resolved = from_record(
+            place.state.settings, place.state.options, context=place.context, name=place.name
         )
+    else:
+        resolved = place.resolve(place.state.options, {})
+    return place.open(output, override(resolved, options), chosen=place.chosen())
 
 
-def engine_address(config: Config) -> EngineAddress:
-    """Resolve the engine of a configuration."""
-    return resolve_engine(config.context, os.environ, Path.home())
+def open_setup(
+    run: typer.Context,
+    *,
+    context: str | None,
+    reset: bool,
+    unset: Iterable[str],
+    options: Mapping[str, object],
+) -> Session:
+    """The tunnel with settings resolved anew: what `macnet setup` makes and stores.
 
-
-def tunnel_name(context: str | None) -> str:
-    """Each Docker context that is named has a tunnel of its own, called like it."""
-    return DEFAULT_TUNNEL if context is None else context.replace("+", "-")[:40]
+    ``reset`` forgets all options of earlier setups and the ranges that "auto" chose, ``unset``
+    single options.
+    """
+    output = run.find_root().ensure_object(Output)
+    output.context = context
+    place = _find_place(output, context)
+    remembered = {} if reset else forget(place.state.options, unset)
+    chosen = () if reset else place.chosen()
+    session = place.open(output, place.resolve(remembered, options), chosen=chosen)
+    if kept := session.tunnel.resolved.remembered:
+        output.note(f"remembered: {', '.join(kept)}")
+    return session
 
 
 def open_sessions(run: typer.Context) -> list[Session]:
-    """The tunnel of the settings, and every other one that has files here."""
+    """The tunnel of the present context, and every other one that has files here."""
     first = open_session(run)
-    output = first.output
-    paths = Paths.default()
-    folder = paths.state / "tunnels"
+    folder = Paths.default().state / "tunnels"
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    contexts = {
-        name: load_state(paths.tunnel(name).state, output).context
+    others = {
+        name: load_state(Paths.default().tunnel(name).state, first.output).context
         for name in names
-        if name != first.config.name
+        if name != first.tunnel.settings.name
     }
-    return [
+    sessions = [
         first,
         *(
-            open_session(run, context=context or name if name != DEFAULT_TUNNEL else None)
-            for name, context in contexts.items()
+            open_session(run, context=context or (name if name != DEFAULT_TUNNEL else None))
+            for name, context in others.items()
         ),
     ]
+    first.output.context = None  # what follows is about all of them
+    return sessions
 
 
-def open_session(run: typer.Context, /, **flags: object) -> Session:
-    """Load the configuration with ``flags`` on top and prepare, but touch nothing yet."""
-    output = run.find_root().ensure_object(Output)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A tunnel's name, files and record, and the sources of its settings."""
+
+    name: str
+    context: str | None
+    source: str
+    file: ConfigFile
+    paths: TunnelPaths
+    state: TunnelState
+
+    def resolve(self, remembered: Mapping[str, object], options: Mapping[str, object]) -> Resolved:
+        return resolve(
+            self.file, os.environ, remembered, options, context=self.context, name=self.name
+        )
+
+    def chosen(self) -> Pairs:
+        """The ranges that "auto" chose; macnet 0.1 wrote them into config.toml."""
+        if self.state.remaps is not None:
+            return self.state.remaps
+        return chosen_remaps(self.file, self.name)
+
+    def open(self, output: Output, resolved: Resolved, *, chosen: Pairs) -> Session:
+        runner, system = SystemRunner(), host.system()
+        clients = partial(
+            get_client,
+            paths=self.paths,
+            runner=runner,
+            system=system,
+            root=host.is_root(),
+            user=host.user_name(),
+        )
+        client, why = clients(resolved.settings.client)
+
+        def make_client(name: str) -> Client:
+            return clients(name)[0]
+
+        @cache
+        def find_carrier() -> Carrier:
+            words = resolved.settings.expose
+            return get_carrier(
+                engine_address(self.context),
+                expose=exposed(words)[0] if words else None,
+                folder=self.paths.carrier,
+                runner=runner,
+                terminal=sys.stdin.isatty(),
+            )
+
+        def open_engine() -> Engine:
+            return connect_engine(find_carrier().engine_address())
+
+        tunnel = Tunnel(
+            resolved=replace(
+                resolved, chosen=chosen, sources={**resolved.sources, "context": self.source}
+            ),
+            paths=self.paths,
+            open_engine=open_engine,
+            find_carrier=find_carrier,
+            make_client=make_client,
+            client=client,
+            client_reason=why,
+            host=Host(runner=runner, system=system),
+            progress=output,
+        )
+        return Session(output, tunnel)
+
+
+def _find_place(output: Output, option: str | None) -> _Place:
+    """Which tunnel is meant: that follows from the Docker context."""
     paths = Paths.default()
     file = read_config_file(paths.config_file)
-    # Whose remembered options count depends on the context, which is itself a setting.
-    name = tunnel_name(load_config(file, os.environ, {}, flags).context)
-    flags = {**flags, "name": name}
+    context, source = resolve_context(file, os.environ, option)
+    name = find_tunnel_name(context, paths)
     files = paths.tunnel(name)
-    remembered = load_state(files.state, output).options
-    arguments = (file, os.environ, remembered, flags)
-    config = load_config(*arguments)
-    sources = explain(*arguments)
-    runner = SystemRunner()
-    system = host.system()
-    client, why = get_client(
-        config.client,
-        paths=files,
-        runner=runner,
-        system=system,
-        root=host.is_root(),
-        user=getpass.getuser(),
-    )
-
-    def open_engine() -> Engine:
-        return connect_engine(engine_address(config))
-
-    tunnel = Tunnel(
-        config=config,
-        paths=files,
-        open_engine=open_engine,
-        client=client,
-        client_reason=why,
-        around=Surroundings(runner=runner, system=system),
-        progress=output,
-        options={
-            **remembered,
-            **{k: v for k, v in plain_options(flags).items() if k not in _NOT_REMEMBERED},
-        },
-        remaps=RemapTable(file.path, name, _remap_wish(file, config, flags)),
-    )
-    return Session(output, config, tunnel, tuple(_settings(config, sources)))
-
-
-def _remap_wish(file: ConfigFile, config: Config, flags: Mapping[str, object]) -> object:
-    """What the tunnel's table is to say: of ``flags``, where they ask for or end remaps."""
-    if "remap" not in plain_options(flags):
-        return file.table(config.name).get(REMAP)
-    for_all = REMAP in file.settings or os.environ.get("MACNET_REMAP")
-    # An empty list is needed only against what holds for every tunnel.
-    return list(config.remap.words) if config.remap.words or for_all else None
-
-
-def _settings(config: Config, sources: dict[str, str]) -> list[Setting]:
-    def words(value: object) -> str:
-        if isinstance(value, tuple):
-            return " ".join(map(str, value))
-        return "" if value is None else str(value)
-
-    return [
-        Setting(item.name, words(getattr(config, item.name)), sources[item.name])
-        for item in fields(config)
-        if item.name != "name"
-    ]
+    return _Place(name, context, source, file, files, load_state(files.state, output))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from netaddr import IPNetwork
 
-from macnet.clients.base import Client, ClientState, ClientStatus
+from macnet.choices import ClientChoice
+from macnet.clients.base import Client, ClientState, ClientStatus, ManualClient
 from macnet.errors import BadValue
 from macnet.paths import TunnelPaths
 from macnet.progress import Silent
@@ -17,10 +18,7 @@ from macnet.state import load_state
 if TYPE_CHECKING:
     from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
 
-__all__ = ["CHOICES", "Client", "ClientState", "ClientStatus", "get_client"]
-
-#: What a user may ask for.
-CHOICES = ("auto", "tunnelblick", "openvpn", "none")
+__all__ = ["Client", "ClientState", "ClientStatus", "get_client"]
 
 
 def get_client(
@@ -33,16 +31,16 @@ def get_client(
     user: str,
     places: TunnelblickPlaces | None = None,
 ) -> tuple[Client, str]:
-    """The client for one of `CHOICES`, and why it is this one.
+    """The client for one of `ClientChoice`, and why it is this one.
 
     The client need not be installed: its ``require`` tells. Raises `BadValue` on another
     choice. ``places`` says where Tunnelblick is, if not where it always is.
     """
-    name, why = (choice, "chosen") if choice != "auto" else _pick(system, places)
+    name, why = (choice, "chosen") if choice != ClientChoice.AUTO else _pick(system, places)
     # Each is imported for itself: a command works with one of them.
     match name:
-        case "tunnelblick":
-            from macnet.clients.tunnelblick import TunnelblickClient  # noqa: PLC0415
+        case ClientChoice.TUNNELBLICK:
+            from macnet.clients.tunnelblick import TunnelblickClient
 
             def tunnel_subnet() -> IPNetwork | None:
                 # A damaged record was reported when the command began.
@@ -51,15 +49,13 @@ def get_client(
             return TunnelblickClient(
                 paths, runner, places=places or _places(), tunnel_subnet=tunnel_subnet
             ), why
-        case "openvpn":
-            from macnet.clients.openvpn import OpenVpnClient  # noqa: PLC0415
+        case ClientChoice.OPENVPN:
+            from macnet.clients.openvpn import OpenVpnClient
 
             return OpenVpnClient(paths, runner, root=root, user=user), why
-        case "none":
-            from macnet.clients.manual import ManualClient  # noqa: PLC0415
-
+        case ClientChoice.NONE:
             return ManualClient(paths), why
-    raise BadValue(f"no client `{choice}`", hint=f"one of: {', '.join(CHOICES)}")
+    raise BadValue(f"no client `{choice}`", hint=f"give one of {', '.join(ClientChoice)}")
 
 
 def _pick(system: str, places: TunnelblickPlaces | None) -> tuple[str, str]:
@@ -70,6 +66,6 @@ def _pick(system: str, places: TunnelblickPlaces | None) -> tuple[str, str]:
 
 
 def _places() -> TunnelblickPlaces:
-    from macnet.clients.tunnelblick_bundle import TunnelblickPlaces  # noqa: PLC0415
+    from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
 
     return TunnelblickPlaces.of(Path.home())

@@ -22,8 +22,6 @@ from netaddr import AddrFormatError, IPAddress
 
 from macnet.errors import ClientFailed
 
-#: The longest path of a Unix socket on macOS, in bytes (Linux: 107). OpenVPN cuts longer ones.
-MAX_SOCKET_PATH = 103
 _RETRY_S = 0.05
 #: While the waiting line is full macOS refuses, as it does for a socket that nobody serves.
 _REFUSED_RETRIES_S = 0.2
@@ -36,7 +34,7 @@ class NotListening(ClientFailed):
 
 
 @dataclass(frozen=True, slots=True)
-class TunnelState:
+class OpenVpnState:
     """The answer to ``state``: OpenVPN's word, its reason, our addresses inside the tunnel.
 
     ``line`` is the whole answer; it differs after each reconnect (time, port).
@@ -105,7 +103,7 @@ class Management:
         except ValueError as error:
             raise ClientFailed(f"openvpn answers `pid` with `{answer}`") from error
 
-    def state(self) -> TunnelState:
+    def state(self) -> OpenVpnState:
         """How far the tunnel is; an empty name means that OpenVPN has only just started."""
         lines = self.ask("state")
         return parse_state(lines[-1] if lines else "")
@@ -174,13 +172,17 @@ class Management:
             reason = f"no answer within {self._timeout_s:g} s"
         else:
             reason = error.strerror or str(error)
-        return ClientFailed(f"cannot ask openvpn through {self._path}: {reason}")
+        return ClientFailed(
+            f"cannot ask openvpn through {self._path}: {reason}",
+            hint="try again; if it hangs for good, end it: "
+            f"sudo pkill -9 -f 'management {self._path}'",
+        )
 
 
-def parse_state(line: str) -> TunnelState:
+def parse_state(line: str) -> OpenVpnState:
     """Parse ``time,name,description,IPv4,remote,port,local,port,IPv6`` (later ones may miss)."""
     fields = [*line.split(","), *[""] * 9][:9]
-    return TunnelState(
+    return OpenVpnState(
         name=fields[1],
         description=fields[2],
         address=_address(fields[3]) or _address(fields[8]),

@@ -1,41 +1,89 @@
-"""The plain openvpn program as client: a daemon of ours, driven by its management socket."""
+"""The plain openvpn program as client: a daemon of ours, driven by its management socket.
+
+The process belongs to root, since it makes an interface and sets routes. Its socket (mode 0777
+in a directory of mode 0700) obeys only the user who started it, so that only the start needs
+administrator rights.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import shlex
 import signal
+import stat
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from macnet import host
-from macnet.clients.base import ClientState, ClientStatus
-from macnet.clients.management import MAX_SOCKET_PATH, Management, NotListening
-from macnet.clients.openvpn_command import command_line, find_program, program_version
-from macnet.clients.openvpn_log import find_reason, read_log, truncate_log
-from macnet.clients.privilege import run_as_root
-from macnet.clients.profile_record import ProfileRecord, digest_of
-from macnet.clients.strays import end_strays
-from macnet.errors import ClientFailed, MacnetError, PrivilegeError
+from macnet.clients.base import Client, ClientState, ClientStatus, read_profile
+from macnet.clients.management import Management, NotListening
+from macnet.errors import ClientFailed, ClientMissing, MacnetError, PrivilegeError
+from macnet.files import ensure_private_dir, remove_file, write_private
 from macnet.paths import TunnelPaths
+from macnet.privilege import run_as_root
 from macnet.progress import Progress
-from macnet.runner import CommandRunner
+from macnet.runner import CommandFailed, CommandRunner, Completed
 
+#: Homebrew and MacPorts keep openvpn in sbin, which is not on everybody's PATH.
+_PLACES = (
+    "/opt/homebrew/sbin/openvpn",
+    "/opt/homebrew/opt/openvpn/sbin/openvpn",
+    "/usr/local/sbin/openvpn",
+    "/usr/local/opt/openvpn/sbin/openvpn",
+    "/opt/local/sbin/openvpn",
+    "/opt/local/sbin/openvpn2",
+    "/usr/sbin/openvpn",
+)
 _POLL_S = 0.1
 _SLOW_POLL_S = 0.5
 #: How long a started openvpn may take to open its socket, and an ended one to leave.
 _APPEAR_S = 2.0
 _LEAVE_S = 10.0
+
+#: The log is kept while a connection is made, and shows that. After it openvpn writes only
+#: fatal errors: to an engine that is off it tries to connect for days.
+_VERBOSE, _QUIET = "verb 3", "verb 0"
+#: Read at most this much of the end of a log, in bytes.
+_TAIL_BYTES = 64 * 1024
 _DETAIL_LINES = 20
+_TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (us=\d+ +)?")
+#: Noise that every question of ours leaves in the log.
+_MANAGEMENT = re.compile(r"^MANAGEMENT: (CMD|Client|>STATE)")
+#: From the cause to its consequences: the first pattern found explains the most.
+_REASONS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"AUTH_FAILED",
+        r"^Options error:",
+        r"VERIFY .*ERROR",
+        r"certificate verify failed",
+        r"Cannot (open|allocate) (TUN|utun)",
+        r"(utun|tun).*(Permission denied|Operation not permitted)",
+        r"Address already in use",
+        r"tls-crypt.*(error|failed)|TLS key negotiation failed|TLS handshake failed",
+        r"connect to .* failed|Connection refused|No route to host|Cannot resolve",
+        r"^(ERROR|FATAL)\b|\bcannot\b|\bfailed\b",
+    )
+)
 
 
-class OpenVpnClient:
-    """Starts, asks and ends one openvpn process for one tunnel.
+def find_program(runner: CommandRunner) -> str:
+    """The path of openvpn. Raises `ClientMissing`."""
+    if found := runner.find("openvpn", *_PLACES):
+        return found
+    raise ClientMissing(
+        "openvpn is not installed",
+        hint="install it with your package manager, for example `brew install openvpn`",
+    )
 
-    The process belongs to root; its socket (mode 0777 in a 0700 directory) obeys only ``user``.
-    So only the start needs administrator rights.
-    """
+
+class OpenVpnClient(Client):
+    """Starts, asks and ends one openvpn process for one tunnel."""
 
     name = "openvpn"
 
@@ -53,8 +101,9 @@ class OpenVpnClient:
         self._runner = runner
         self._root = root
         self._user = user
-        self._record = ProfileRecord(paths.client_pid.with_name("openvpn.profile"))
         self._terminal = sys.stdin.isatty() if terminal is None else terminal
+        # One line: the process id, and the SHA-256 of the profile that this process has read.
+        self._record = paths.root / "openvpn.profile"
 
     def require(self) -> None:
         """See `Client.require`."""
@@ -62,173 +111,202 @@ class OpenVpnClient:
 
     def version(self) -> str | None:
         """See `Client.version`."""
-        return program_version(self._runner)
-
-    def is_current(self, profile: Path) -> bool:
-        """Whether the running process has read exactly these bytes; False if none runs."""
         try:
-            pid = self._running_pid()
-            return pid is not None and self._record.matches(pid, digest_of(profile))
-        except ClientFailed:
-            return False
-
-    def install(self, profile: Path, progress: Progress) -> bool:
-        """Nothing to do for the tunnel's own profile, which openvpn reads at its start."""
-        if profile == self._paths.profile:
-            return False
-        raise ClientFailed(f"openvpn uses {self._paths.profile}, not {profile}")
-
-    def connect(self, progress: Progress, *, timeout_s: float) -> bool:
-        """See `Client.connect`. On failure no process is left that was not there before."""
-        program = find_program(self._runner)
-        if self._running_pid() is None:
-            self._start(program, progress, timeout_s)
-            return True
-        if self.status().state is ClientState.CONNECTED and self.is_current(self._paths.profile):
-            return False
-        self.reconnect(progress, timeout_s=timeout_s)
-        return True
-
-    def reconnect(self, progress: Progress, *, timeout_s: float) -> None:
-        """See `Client.reconnect`. Another process takes its place, as `command_line` tells why."""
-        program = find_program(self._runner)
-        self.disconnect(progress)
-        self._start(program, progress, timeout_s)
-
-    def disconnect(self, progress: Progress) -> bool:
-        """See `Client.disconnect`."""
-        pid = self._running_pid()
-        if pid is not None:
-            self._end(pid)
-        self._clean_up()
-        return pid is not None
-
-    def sweep(self, progress: Progress) -> bool:
-        """See `Client.sweep`."""
-        return self._end_strays(progress, spare=self._running_pid())
-
-    def _end_strays(self, progress: Progress, *, spare: int | None) -> bool:
-        return end_strays(
-            self._paths.client_socket,
-            spare=spare,
-            runner=self._runner,
-            root=self._root,
-            terminal=self._terminal,
-            progress=progress,
-            timeout_s=_LEAVE_S,
-        )
+            # openvpn before 2.6 ends `--version` with status 1.
+            done = self._runner.run([find_program(self._runner), "--version"], check=False)
+        except (ClientMissing, CommandFailed):
+            return None
+        found = re.search(r"^OpenVPN (\S+)", done.stdout, re.MULTILINE)
+        return found[1] if found else None
 
     def status(self) -> ClientStatus:
         """See `Client.status`."""
         try:
-            with Management(self._paths.client_socket) as management:
+            with self._management() as management:
                 state = management.state()
+                pid = management.pid()
         except NotListening:
             return ClientStatus(ClientState.DISCONNECTED, "not running")
         except ClientFailed as error:
             return ClientStatus(ClientState.UNKNOWN, error.message)
         if state.name == "EXITING":
             return ClientStatus(ClientState.DISCONNECTED, state.name)
+        current = self._is_current(pid)
         if state.name != "CONNECTED":
-            return ClientStatus(ClientState.CONNECTING, state.name or "STARTING")
+            return ClientStatus(ClientState.CONNECTING, state.name or "STARTING", current=current)
         interface = None
         if state.address is not None:
             interface = host.find_interface(state.address, host.list_interfaces())
-        return ClientStatus(ClientState.CONNECTED, state.name, state.address, interface)
+        return ClientStatus(ClientState.CONNECTED, state.name, state.address, interface, current)
 
-    def remove(self, progress: Progress) -> bool:
-        """See `Client.remove`."""
-        changed = self.disconnect(progress) or self._paths.client_log.exists()
-        self._paths.client_log.unlink(missing_ok=True)
-        return changed
+    def connect(self, progress: Progress, *, timeout_s: float) -> bool:
+        """See `Client.connect`.
 
-    def leftover(self, *, purge: bool) -> tuple[str, ...]:
-        """Nothing: the profile is the tunnel's own file."""
-        return ()
-
-    def _running_pid(self) -> int | None:
-        """The process that answers on our socket: certainly ours. None if none does.
-
-        Raises `ClientFailed` where the path is too long or the process does not answer.
+        A process that has read the present profile is waited for, not replaced: a server that
+        has just been restarted is found again without administrator rights. To read another
+        profile takes another process, as `_command_line` explains.
         """
-        length = len(os.fsencode(self._paths.client_socket))
-        if length > MAX_SOCKET_PATH:
-            raise ClientFailed(
-                f"the path of the management socket has {length} bytes, "
-                f"the system allows {MAX_SOCKET_PATH}: {self._paths.client_socket}",
-                hint="set MACNET_HOME to a shorter path",
-            )
-        try:
-            with Management(self._paths.client_socket) as management:
-                return management.pid()
-        except NotListening:
-            return None
+        program = find_program(self._runner)
+        profile = read_profile(self._paths.profile)
+        pid = self._running_pid()
+        if pid is not None and self._is_current(pid):
+            if self.status().state is ClientState.CONNECTED or self._comes_back(
+                progress, timeout_s
+            ):
+                return False
+        elif pid is not None:
+            self._end(pid)
+        self._start(program, profile, progress, timeout_s)
+        return True
 
-    def _start(self, program: str, progress: Progress, timeout_s: float) -> None:
-        self._clean_up()
-        digest = digest_of(self._paths.profile)
-        truncate_log(self._paths.client_log)
+    def disconnect(self, progress: Progress) -> bool:
+        """See `Client.disconnect`. openvpn itself deletes its socket and its pid file."""
+        pid = self._running_pid()
+        if pid is not None:
+            self._end(pid)
+        return self.kill_orphans(progress) or pid is not None
+
+    def kill_orphans(self, progress: Progress) -> bool:
+        """See `Client.kill_orphans`. Their command line tells that they are ours."""
+        answering = self._running_pid()
+        pids = [pid for pid in self._processes() if pid != answering]
+        if not pids:
+            return False
+        words = ", ".join(map(str, pids))
+        progress.warn(
+            f"stopping a leftover openvpn (pid {words}) of this tunnel: its control socket is gone"
+        )
+        self._kill(pids, progress)
+        return True
+
+    def _kill(self, pids: Sequence[int], progress: Progress) -> None:
+        """End processes of ours, as root, and wait for their end."""
+        if not pids:
+            return
+        words = [str(pid) for pid in pids]
+        done = self._run_as_root(["kill", *words], progress)
+        deadline = time.monotonic() + _LEAVE_S
+        while any(host.is_process_alive(pid) for pid in pids):
+            if time.monotonic() > deadline:
+                raise ClientFailed(
+                    f"openvpn (pid {', '.join(words)}) does not end",
+                    hint=f"end it: sudo kill -9 {' '.join(words)}",
+                    detail=done.stderr.strip() or None,
+                )
+            time.sleep(_POLL_S / 2)
+
+    def _command_line(self, program: str) -> list[str]:
+        """The command line. It carries no secrets: those are in the profile, mode 0600.
+
+        The profile comes on standard input, so that root reads it once: a process that obeys a
+        SIGHUP by reading a file of the user's again would be a way to become root. The log
+        comes first, so that an error in the profile goes there too; what the profile must not
+        change comes after it. Script level 1 lets openvpn call ifconfig and route, and nothing
+        else.
+        """
+        paths = self._paths
+        argv = [program, "--cd", str(paths.root), "--log-append", str(paths.client_log)]
+        argv += ["--config", "stdin", "--daemon", "macnet"]
+        argv += ["--writepid", str(paths.client_pid), "--script-security", "1"]
+        argv += ["--management", str(paths.client_socket), "unix"]
+        if not self._root:
+            argv += ["--management-client-user", self._user]
+        return argv
+
+    def _start(self, program: str, profile: bytes, progress: Progress, timeout_s: float) -> None:
+        """Start a process and wait for its connection. None answers on the socket now."""
+        # One that has lost its socket would compete with the new one for the connection.
+        self.kill_orphans(progress)
+        self._check_socket_folder()
+        ensure_private_dir(self._paths.client_socket.parent)
+        for path in (self._paths.client_socket, self._record, self._paths.client_log):
+            remove_file(path)
+        # Made here, so that it is the user's; openvpn, as root, appends to it.
+        write_private(self._paths.client_log, b"")
         try:
-            done = run_as_root(
-                command_line(program, self._paths, user=None if self._root else self._user),
-                runner=self._runner,
-                root=self._root,
-                terminal=self._terminal,
-                progress=progress,
-                stdin=self._paths.profile,
-            )
+            done = self._run_as_root(self._command_line(program), progress, stdin=profile)
             if not done.ok:
                 lines = read_log(self._paths.client_log)
                 if not lines and not self._root:
-                    raise PrivilegeError("sudo did not start openvpn", detail=done.stderr.strip())
+                    raise PrivilegeError(
+                        "sudo did not start openvpn",
+                        hint="run the same command again and give your password; "
+                        "your user must be an administrator",
+                        detail=done.stderr.strip() or None,
+                    )
                 lines = lines or (done.stderr or done.stdout).splitlines()
                 raise self._failure("openvpn did not start", lines)
-            self._wait_connected(timeout_s)
-            pid = self._running_pid()
+            connected = self._wait_connected(progress, timeout_s, _APPEAR_S)
+            pid = self._running_pid() if connected else None
             if pid is None:
                 raise self._failure("openvpn ended", read_log(self._paths.client_log))
-            self._record.write(pid, digest)
+            write_private(self._record, f"{pid} {hashlib.sha256(profile).hexdigest()}\n".encode())
         except BaseException:
-            # Also on Ctrl-C: what has only half started must not stay.
+            # Also on Ctrl-C: a process that has only half started must not stay.
             self._abandon(progress)
             raise
 
     def _abandon(self, progress: Progress) -> None:
-        """End a process that may be too young or too busy to answer; only warns if that fails."""
-        deadline = time.monotonic() + _APPEAR_S
-        while time.monotonic() < deadline:
-            with suppress(ClientFailed):
-                self.disconnect(progress)
-                break
-            time.sleep(_POLL_S)
+        """End a process that may be too young or too busy to answer; only warns if that fails.
+
+        While openvpn waits for a TCP connection it may not answer for some seconds.
+        """
+        deadline = time.monotonic() + _LEAVE_S
         try:
-            self._end_strays(progress, spare=None)
+            while time.monotonic() < deadline:
+                with suppress(ClientFailed):
+                    pid = self._running_pid()
+                    if pid is not None:
+                        self._end(pid)
+                    if not self._processes():
+                        return
+                time.sleep(_POLL_S)
+            self._kill(self._processes(), progress)
         except MacnetError as error:
             progress.warn(f"{error.message}; {error.hint}")
 
-    def _wait_connected(self, timeout_s: float) -> None:
+    def _comes_back(self, progress: Progress, timeout_s: float) -> bool:
+        """Wait until the running process is connected again; False if it ended."""
+        # The reason, if there is one, is in what it writes from now on.
+        with suppress(OSError):
+            os.truncate(self._paths.client_log, 0)
+        self._set_verbosity(_VERBOSE)
+        return self._wait_connected(progress, timeout_s, 0.0)
+
+    def _wait_connected(self, progress: Progress, timeout_s: float, appear_s: float) -> bool:
+        """Wait for the connection; False if the process ended, or did not open its socket."""
         begin = time.monotonic()
         answered = False
         poll_s = _POLL_S
+        told = ""
         while (elapsed_s := time.monotonic() - begin) < timeout_s:
             try:
-                with Management(self._paths.client_socket) as management:
-                    state = management.state()
+                with self._management() as management:
+                    state = management.state().name
                 answered = True
-                if state.name == "CONNECTED":
-                    return
+                if state == "CONNECTED":
+                    self._set_verbosity(_QUIET)
+                    return True
+                if state != told:
+                    told = state
+                    progress.detail(f"openvpn says {state.replace('_', ' ').lower()}")
             except NotListening:
-                if answered or elapsed_s > _APPEAR_S:
-                    lines = read_log(self._paths.client_log)
-                    raise self._failure("openvpn ended", lines) from None
+                if answered or elapsed_s >= appear_s:
+                    return False
             except ClientFailed:
                 pass  # busy with somebody else's question, or ending: the next round tells
             time.sleep(poll_s)
             # Each question leaves lines in the log.
             poll_s = min(poll_s * 1.1, _SLOW_POLL_S)
+        self._set_verbosity(_QUIET)
         raise self._failure(
             f"openvpn did not connect within {timeout_s:g} s", read_log(self._paths.client_log)
         )
+
+    def _set_verbosity(self, command: str) -> None:
+        # It answers now or is on its way out; neither is worth an error.
+        with suppress(ClientFailed), self._management() as management:
+            management.ask(command)
 
     def _failure(self, message: str, lines: list[str]) -> ClientFailed:
         reason = find_reason(lines)
@@ -240,7 +318,7 @@ class OpenVpnClient:
 
     def _end(self, pid: int) -> None:
         """End the process that has just answered with ``pid``, and wait for its end."""
-        with Management(self._paths.client_socket) as management:
+        with suppress(NotListening), self._management() as management:
             management.signal("SIGTERM")
         deadline = time.monotonic() + _LEAVE_S
         while host.is_process_alive(pid):
@@ -249,22 +327,103 @@ class OpenVpnClient:
                     raise ClientFailed(
                         f"openvpn (pid {pid}) does not end", hint=f"end it: sudo kill -9 {pid}"
                     )
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 return
             time.sleep(_POLL_S / 2)
 
-    def _clean_up(self) -> None:
-        """Delete what an ended process left. Refuses while one runs that cannot be asked."""
+    def _management(self) -> Management:
+        self._check_socket_folder()
+        return Management(self._paths.client_socket)
+
+    def _check_socket_folder(self) -> None:
+        """Raise `ClientFailed` where others could serve our socket; it may be in /tmp."""
+        folder = self._paths.client_socket.parent
+        if folder == self._paths.root:
+            return
         try:
-            pid = int(self._paths.client_pid.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            pid = 0
-        if pid and host.is_process_alive(pid) and host.process_name(pid) == "openvpn":
+            found = folder.lstat()
+        except OSError:
+            return  # nothing listens there then
+        if (
+            not stat.S_ISDIR(found.st_mode)
+            or found.st_uid != os.geteuid()
+            or stat.S_IMODE(found.st_mode) != 0o700
+        ):
             raise ClientFailed(
-                f"an openvpn (pid {pid}) runs, but its management socket does not answer",
-                hint=f"end it (sudo kill {pid}) or, if it is not macnet's, "
-                f"delete {self._paths.client_pid}",
+                f"{folder} is not a directory of yours alone, so macnet puts no socket there",
+                hint=f"see who made it with `ls -ld {folder}`, and remove it",
             )
-        self._paths.client_pid.unlink(missing_ok=True)
-        self._paths.client_socket.unlink(missing_ok=True)
-        self._record.clear()
+
+    def _running_pid(self) -> int | None:
+        """The process that answers on our socket: certainly ours. None if none does.
+
+        Raises `ClientFailed` where it does not answer.
+        """
+        try:
+            with self._management() as management:
+                return management.pid()
+        except NotListening:
+            return None
+
+    def _is_current(self, pid: int) -> bool:
+        """Whether the process ``pid`` has read exactly the stored profile."""
+        try:
+            digest = hashlib.sha256(self._paths.profile.read_bytes()).hexdigest()
+            return self._record.read_text(encoding="ascii").split() == [str(pid), digest]
+        except (OSError, ValueError):
+            return False
+
+    def _processes(self) -> list[int]:
+        """The processes that were started with our socket, root's too: ps may see them."""
+        try:
+            # macOS and Linux know these words; -ww keeps lines whole.
+            done = self._runner.run(["ps", "-axww", "-o", "pid=,args="], check=False)
+        except CommandFailed:
+            return []
+        ours = f" --management {self._paths.client_socket} unix"
+        lines = (line.strip().partition(" ") for line in done.stdout.splitlines())
+        return [int(pid) for pid, _, argv in lines if ours in argv and pid.isdigit()]
+
+    def _run_as_root(
+        self, argv: Sequence[str], progress: Progress, *, stdin: bytes | None = None
+    ) -> Completed:
+        """See `macnet.privilege.run_as_root`; raises `ClientFailed` where it cannot run."""
+        given = "" if stdin is None else f" < {shlex.quote(str(self._paths.profile))}"
+        try:
+            return run_as_root(
+                argv,
+                runner=self._runner,
+                progress=progress,
+                root=self._root,
+                terminal=self._terminal,
+                who="openvpn",
+                shown=f"{shlex.join(['sudo', *argv])}{given}",
+                stdin=None if stdin is None else stdin.decode(errors="replace"),
+            )
+        except CommandFailed as error:
+            raise ClientFailed(f"cannot start {argv[0]}: {error}") from error
+
+
+def read_log(path: Path) -> list[str]:
+    """The last lines of openvpn's log, without what our questions left; [] if unreadable."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not _MANAGEMENT.match(_TIMESTAMP.sub("", line))]
+
+
+def find_reason(lines: list[str]) -> str | None:
+    """The line (without its time) that best tells why openvpn failed, or None if empty."""
+    messages = [_TIMESTAMP.sub("", line) for line in lines]
+    for pattern in _REASONS:
+        # The newest one: an older failure may be over.
+        for message in reversed(messages):
+            if pattern.search(message):
+                return message
+    return messages[-1] if messages else None

@@ -18,7 +18,7 @@ from netaddr import IPAddress, IPNetwork
 from macnet import host
 from macnet.clients import tunnelblick_bundle as bundles
 from macnet.clients import tunnelblick_script as script
-from macnet.clients.base import ClientState, ClientStatus
+from macnet.clients.base import Client, ClientState, ClientStatus, read_profile
 from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
 from macnet.errors import (
     ClientBusy,
@@ -44,7 +44,7 @@ _OLDEST = 4
 _LOG_HINT = "its log tells why: Tunnelblick's menu > VPN Details > Configurations > Log"
 
 
-class TunnelblickClient:
+class TunnelblickClient(Client):
     """Drives one configuration of Tunnelblick, which has the tunnel's name."""
 
     name = "tunnelblick"
@@ -82,66 +82,37 @@ class TunnelblickClient:
         """See `Client.version`."""
         return bundles.app_version(self._places)
 
-    def is_current(self, profile: Path) -> bool:
-        """Whether Tunnelblick's own copy has exactly these bytes.
-
-        Tunnelblick connects again by itself when it replaces a connected profile, so what it
-        has is what it uses.
-        """
-        found = bundles.find_installed(self._places, self._configuration)
-        try:
-            return found is not None and bundles.installed_profile(found) == profile.read_bytes()
-        except OSError:
-            return False
-
-    def install(self, profile: Path, progress: Progress) -> bool:
-        """See `Client.install`. macOS asks for an administrator's password."""
-        if self.is_current(profile):
-            return False
-        self.require()
-        self._launch()
-        try:
-            data = profile.read_bytes()
-        except OSError as error:
-            raise ClientFailed(f"cannot read the profile {profile}: {error.strerror}") from error
-        progress.warn(
-            "macOS asks for an administrator's password now, so that Tunnelblick can take the "
-            f"profile (waiting up to {script.INSTALL_S / 60:.0f} minutes)"
-        )
-        folder = self._paths.root / "tunnelblick"
-        try:
-            bundle = bundles.write_bundle(folder, self._configuration, data)
-            taken = self._app.install(str(bundle))
-        except ClientFailed:
-            # A late answer or an error on the way back does not matter if it has the profile.
-            if not self.is_current(profile):
-                raise
-            return True
-        finally:
-            # It holds the private key a second time.
-            shutil.rmtree(folder, ignore_errors=True)
-        if not self.is_current(profile):
-            raise bundles.refusal(self._places, self._configuration, taken=taken)
-        return True
-
     def connect(self, progress: Progress, *, timeout_s: float) -> bool:
-        """See `Client.connect`. A connection that does not come about is taken back."""
+        """See `Client.connect`. macOS asks for an administrator's password for an import.
+
+        Tunnelblick quits, with every VPN in it, when a configuration is replaced that is not
+        disconnected (``ConfigurationManager.m``, ``waitUntilCompletelyDisconnected``).
+        """
         self.require()
-        installed = self.install(self._paths.profile, progress)
+        profile = read_profile(self._paths.profile)
         self._launch()
-        name, state = self._find(wait_s=_SETTLE_S)
+        known = bundles.find_installed(self._places, self._configuration) is not None
+        name, state = self._find(wait_s=_SETTLE_S if known else 0.0)
+        if not self._has(profile):
+            runs = state not in (None, script.DISCONNECTED)
+            if runs:
+                self._end(name)
+            try:
+                self._import(profile, progress)
+            except BaseException:
+                if runs:
+                    self._restore(name, progress)
+                raise
+            name, state = self._find(wait_s=_SETTLE_S)
         if state is None:
             message = f"Tunnelblick has no configuration {name}, although its file is there"
             raise ClientFailed(message, hint="quit Tunnelblick and start it again")
         if state == script.CONNECTED:
-            return installed
-        if others := self._others(name):
-            progress.warn(
-                f"Tunnelblick is connected to {', '.join(others)} too and may ask whether to "
-                "connect beside it: confirm in its dialog"
-            )
+            return False
+        begins = state in (script.DISCONNECTED, script.DISCONNECTING)
         try:
-            self._begin(name, others)
+            if begins:
+                self._begin(name, progress)
             self._wait_connected(name, timeout_s)
         except ClientBusy:
             raise  # while its dialog is open, it would not answer to a disconnect either
@@ -151,13 +122,7 @@ class TunnelblickClient:
                 with contextlib.suppress(ClientError):
                     self._app.disconnect(name)
             raise
-        return True
-
-    def reconnect(self, progress: Progress, *, timeout_s: float) -> None:
-        """See `Client.reconnect`."""
-        if not self.install(self._paths.profile, progress):
-            self.disconnect(progress)
-        self.connect(progress, timeout_s=timeout_s)
+        return begins
 
     def disconnect(self, progress: Progress) -> bool:
         """See `Client.disconnect`. Does not start Tunnelblick for it."""
@@ -166,20 +131,8 @@ class TunnelblickClient:
         name, state = self._find()
         if state in (None, script.DISCONNECTED):
             return False
-        self._app.disconnect(name)
-        deadline = time.monotonic() + _LEAVE_S
-        while (state := self._find()[1]) not in (None, script.DISCONNECTED):
-            if time.monotonic() > deadline:
-                raise ClientTimeout(
-                    f"Tunnelblick does not end the connection {name} (it is {state})",
-                    hint=f"disconnect {name} in Tunnelblick's menu",
-                )
-            time.sleep(_POLL_S)
+        self._end(name)
         return True
-
-    def sweep(self, progress: Progress) -> bool:
-        """Nothing: Tunnelblick keeps track of its openvpn itself."""
-        return False
 
     def status(self) -> ClientStatus:
         """See `Client.status`."""
@@ -193,30 +146,82 @@ class TunnelblickClient:
         if state is None:
             why = "not imported" if listing.running else "Tunnelblick does not run"
             return ClientStatus(ClientState.DISCONNECTED, why)
+        if state == script.DISCONNECTED:
+            return ClientStatus(ClientState.DISCONNECTED, state)
+        # A configuration is never replaced while it runs, so its file is what it runs with.
+        try:
+            current = self._has(self._paths.profile.read_bytes())
+        except OSError:
+            current = False
         if state == script.CONNECTED:
-            return ClientStatus(ClientState.CONNECTED, state, *self._address())
-        ended = state == script.DISCONNECTED
-        return ClientStatus(ClientState.DISCONNECTED if ended else ClientState.CONNECTING, state)
+            return ClientStatus(ClientState.CONNECTED, state, *self._address(), current)
+        return ClientStatus(ClientState.CONNECTING, state, current=current)
 
-    def remove(self, progress: Progress) -> bool:
-        """Disconnect. The configuration stays, as only the user can remove it: `leftover`."""
-        return self.disconnect(progress)
-
-    def leftover(self, *, purge: bool) -> tuple[str, ...]:
-        """See `Client.leftover`."""
+    def leftovers(self, *, purge: bool) -> tuple[str, ...]:
+        """The configuration, which only the user can remove."""
         found = bundles.find_installed(self._places, self._configuration)
         if found is None:
             return ()
-        # The tunnel's own directory goes away with --purge.
-        folder = (
-            Path(tempfile.mkdtemp(prefix="macnet-")) if purge else self._paths.root / "uninstall"
-        )
+        folder = self._paths.root / "uninstall"
+        if purge or not bundles.is_acceptable(folder):
+            folder = Path(tempfile.mkdtemp(prefix="macnet-"))
         bundle = bundles.write_uninstall_bundle(folder, self._configuration)
         name = bundles.display_name(self._places, found)
         return (
             f"Tunnelblick keeps the configuration {name}. Remove it with: open '{bundle}'",
             f"or in its VPN Details window: choose {name}, then the minus sign below the list",
         )
+
+    def _has(self, profile: bytes) -> bool:
+        """Whether Tunnelblick's own copy has exactly these bytes."""
+        found = bundles.find_installed(self._places, self._configuration)
+        return found is not None and bundles.installed_profile(found) == profile
+
+    def _import(self, profile: bytes, progress: Progress) -> None:
+        """Make Tunnelblick take the profile, for a configuration that is not connected."""
+        progress.warn(
+            "macOS asks for an administrator's password now, so that Tunnelblick can take the "
+            f"profile (waiting up to {script.INSTALL_S / 60:.0f} minutes)"
+        )
+        folder = self._paths.root / "tunnelblick"
+        if not bundles.is_acceptable(folder):
+            folder = Path(tempfile.mkdtemp(prefix="macnet-"))
+        try:
+            bundle = bundles.write_bundle(folder, self._configuration, profile)
+            taken = self._app.install(str(bundle))
+        except ClientFailed:
+            # A late answer or an error on the way back does not matter if it has the profile.
+            if not self._has(profile):
+                raise
+            return
+        finally:
+            # It holds the private key a second time.
+            shutil.rmtree(folder, ignore_errors=True)
+        if not self._has(profile):
+            raise bundles.refusal(self._places, self._configuration, taken=taken)
+
+    def _restore(self, name: str, progress: Progress) -> None:
+        """Connect again what was disconnected for an import that did not come about.
+
+        Tunnelblick may still show the import's dialog; it does this when that is closed.
+        """
+        progress.warn(
+            f"Tunnelblick did not take the new profile; its {name} connects with the old one"
+        )
+        with contextlib.suppress(ClientError):
+            self._app.connect(name, patient=False)
+
+    def _end(self, name: str) -> None:
+        """Disconnect and wait for the end of the connection."""
+        self._app.disconnect(name)
+        deadline = time.monotonic() + _LEAVE_S
+        while (state := self._find()[1]) not in (None, script.DISCONNECTED):
+            if time.monotonic() > deadline:
+                raise ClientTimeout(
+                    f"Tunnelblick does not end the connection {name} (it is {state})",
+                    hint=f"disconnect {name} in Tunnelblick's menu",
+                )
+            time.sleep(_POLL_S)
 
     def _name(self) -> str:
         """The name of our configuration, which the user may have changed in Tunnelblick."""
@@ -253,7 +258,13 @@ class TunnelblickClient:
                 )
             time.sleep(_POLL_S)
 
-    def _begin(self, name: str, others: tuple[str, ...]) -> None:
+    def _begin(self, name: str, progress: Progress) -> None:
+        others = self._others(name)
+        if others:
+            progress.warn(
+                f"Tunnelblick is connected to {', '.join(others)} too and may ask whether to "
+                "connect beside it: confirm in its dialog"
+            )
         try:
             self._app.connect(name)
         except ClientBusy as error:
@@ -279,6 +290,12 @@ class TunnelblickClient:
             else:
                 begun = True
             if now - start > timeout_s:
+                if state == script.NO_NETWORK:
+                    raise ClientTimeout(
+                        "this machine has no network, and Tunnelblick waits for one, even to "
+                        "connect to 127.0.0.1",
+                        hint="join any network, or use `macnet setup --client openvpn`",
+                    )
                 known = "" if state in script.KNOWN_STATES else ", which macnet does not know"
                 message = f"Tunnelblick did not connect {name} within {timeout_s:g} s"
                 raise ClientTimeout(f"{message}: its state is {state}{known}", hint=_LOG_HINT)

@@ -26,6 +26,11 @@ _PLIST = Path("Contents/Info.plist")
 _CONFIG = Path("Contents/Resources/config.ovpn")
 #: What Tunnelblick can show and store; much less than it allows.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: Tunnelblick refuses a bundle with one of these anywhere in its path (``defines.h``,
+#: PROHIBITED_DISPLAY_NAME_CHARACTERS; ``sharedRoutines.m``).
+_BAD_PATH = re.compile(r"[\x00-\x1f\x7f\\!#&;:~|?'\"<>^\[\]{}$%*]|\.\.")
+#: A bundle without a configuration is refused, also if it is to uninstall (``convertOuterTblk``).
+_NO_PROFILE = b"client\ndev tun\nproto tcp-client\nremote 127.0.0.1 1194\nnobind\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def is_acceptable(folder: Path) -> bool:
+    """Whether Tunnelblick takes a bundle out of ``folder``."""
+    return not _BAD_PATH.search(str(folder))
+
+
 def identifier(name: str) -> str:
     """The bundle's identifier, by which Tunnelblick finds what to replace, also if renamed."""
     # Only A-Z, a-z, 0-9, hyphen and single dots are allowed; case does not count.
@@ -72,6 +82,8 @@ def info_plist(name: str) -> dict[str, object]:
         "TBPreferenceuseDNS": 0,
         "TBPreference-doNotDisableIpv6onTun": True,
         "TBPreference-notOKToCheckThatIPAddressDidNotChangeAfterConnection": True,
+        # No note in the menu that some future OpenVPN may not know comp-lzo any more.
+        "TBPreference-skipWarningThatNotUsingSpecifiedOpenVPN": True,
     }
 
 
@@ -97,9 +109,10 @@ def write_bundle(folder: Path, name: str, profile: bytes) -> Path:
 
 
 def write_uninstall_bundle(folder: Path, name: str) -> Path:
-    """Write the bundle that uninstalls into ``folder``; its path. It holds no secret."""
+    """Write the bundle that uninstalls into ``folder``; its path. It holds no key."""
     bundle = folder / f"{check_name(name)}.tblk"
     _write(bundle, uninstall_plist(name))
+    write_private(bundle / _CONFIG, _NO_PROFILE)
     return bundle
 
 
@@ -138,8 +151,9 @@ def refusal(places: TunnelblickPlaces, name: str, *, taken: bool) -> ClientRefus
     said = "took the profile, but does not have it" if taken else "did not take the profile"
     return ClientRefused(
         f"Tunnelblick {said}",
-        hint="the password was not given, or Tunnelblick finds an option unsafe; its log "
-        "tells: VPN Details > Info > Copy Diagnostic Info to Clipboard",
+        hint="`macnet setup` tries again: give the password; if you have given it, Tunnelblick "
+        "finds an option unsafe, and tells it in VPN Details > Info > Copy Diagnostic Info to "
+        "Clipboard",
     )
 
 

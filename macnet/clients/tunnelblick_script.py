@@ -26,15 +26,17 @@ from macnet.runner import CommandFailed, CommandRunner
 
 INSTALL_HINT = "install it: brew install --cask tunnelblick"
 CONSENT_HINT = (
-    "allow it in System Settings > Privacy & Security > Automation: the program that runs macnet "
-    "(your terminal; for `macnet agent`, Python) may control Tunnelblick. If it is not listed "
-    "there: tccutil reset AppleEvents, then try again"
+    "allow your terminal to control Tunnelblick in System Settings > Privacy & Security > "
+    "Automation; if it is not listed there: `tccutil reset AppleEvents`, then try again, or run "
+    "macnet in Terminal.app once"
 )
 
 #: The states that Tunnelblick reports. EXITING is also the state before the first connection.
 DISCONNECTED = "EXITING"
 DISCONNECTING = "DISCONNECTING"
 CONNECTED = "CONNECTED"
+#: It waits, for ever, until this machine has a route to the rest of the world.
+NO_NETWORK = "NETWORK_ACCESS"
 # fmt: off
 KNOWN_STATES = frozenset((
     "EXITING", "DISCONNECTING", "SLEEP", "NETWORK_ACCESS", "CONNECTING", "RESOLVE",
@@ -106,9 +108,12 @@ class Tunnelblick:
         """Start it; returns before it has started."""
         self._run("launch", timeout_s=_LAUNCH_S)
 
-    def connect(self, name: str) -> bool:
-        """Begin to connect; False if it was connected, or there is no such configuration."""
-        return self._ask("connect", name, timeout_s=_CONNECT_S)
+    def connect(self, name: str, *, patient: bool = True) -> bool:
+        """Begin to connect; False if it was connected, or there is no such configuration.
+
+        Not ``patient``: do not wait until an open dialog is closed; the request waits for it.
+        """
+        return self._ask("connect", name, timeout_s=_CONNECT_S if patient else _LOOK_S)
 
     def disconnect(self, name: str) -> bool:
         """Begin to disconnect; False if it was not connected, or does not exist."""

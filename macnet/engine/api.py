@@ -10,31 +10,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from netaddr import IPNetwork
-
 from macnet.contexts import EngineAddress
 from macnet.engine.archive import first_file, pack
+from macnet.engine.build import BuildReader
 from macnet.engine.create import creation_arguments
 from macnet.engine.events import EventStream
-from macnet.engine.facts import (
-    DEFAULT_POOLS,
+from macnet.engine.objects import (
     Container,
     ContainerSpec,
     EngineInfo,
     ExecResult,
     parse_container,
+    parse_info,
 )
-from macnet.engine.translate import is_gone, translated
-from macnet.errors import EngineError, ImageBuildFailed
+from macnet.engine.sdk import open_client
+from macnet.engine.translate import build_failure, has_ended, is_gone, translated
+from macnet.errors import CarrierDown, EngineError
 from macnet.models import Port
 
 if TYPE_CHECKING:
-    from docker import APIClient  # noqa: TID251
+    from docker import APIClient
 
+#: What a listing gives.
+Rows = Sequence[Mapping[str, Any]]
 #: Seconds to wait for an answer of the engine. Image builds stream, so this bounds silence.
 TIMEOUT_S = 60
 #: Seconds to wait for the first answer, when the API version is negotiated.
 FIRST_TIMEOUT_S = 5
+#: The most bytes of a file that is read from a container.
+MOST_BYTES = 1 << 20
 #: Lines of a failed build that are kept for the error.
 BUILD_LOG_LINES = 30
 
@@ -50,21 +54,7 @@ class Engine:
     def info(self) -> EngineInfo:
         """Version and properties, from ``GET /info`` and the negotiated API version."""
         with self._translated():
-            raw: Mapping[str, Any] = self._api.info()
-        security = " ".join(raw.get("SecurityOptions") or ())
-        return EngineInfo(
-            version=str(raw.get("ServerVersion", "?")),
-            api_version=str(self._api.api_version),
-            name=str(raw.get("Name", "?")),
-            operating_system=str(raw.get("OperatingSystem", "?")),
-            architecture=str(raw.get("Architecture", "?")),
-            rootless="name=rootless" in security,
-            pools=tuple(
-                IPNetwork(str(pool["Base"])) for pool in raw.get("DefaultAddressPools") or ()
-            )
-            or DEFAULT_POOLS,
-            id=str(raw.get("ID") or ""),
-        )
+            return parse_info(self._api.info(), str(self._api.api_version))
 
     def ping(self) -> None:
         """Ask for a sign of life. Raises `macnet.errors.EngineError` without one."""
@@ -85,9 +75,15 @@ class Engine:
         with self._translated():
             return list(self._api.containers(all=everything))
 
+    def swarm(self) -> tuple[Rows, Rows, Rows]:
+        """``GET /nodes``, ``/services`` and ``/tasks``, which only a manager answers."""
+        with self._translated():
+            api: Any = self._api  # two of the three have no types
+            return api.nodes(), api.services(), api.tasks()
+
     def find_container(self, name: str) -> Container | None:
         """The container of that name or id, running or not; None for one that is just going."""
-        from docker.errors import APIError  # noqa: PLC0415, TID251
+        from docker.errors import APIError
 
         with self._translated():
             try:
@@ -96,6 +92,19 @@ class Engine:
                 if is_gone(error):
                     return None
                 raise
+
+    def inspect(self, identity: str) -> Mapping[str, Any] | None:
+        """``GET /containers/ID/json`` as it is; None for a container that is gone."""
+        from docker.errors import APIError
+
+        with self._translated():
+            try:
+                found: Mapping[str, Any] = self._api.inspect_container(identity)
+            except APIError as error:
+                if is_gone(error):
+                    return None
+                raise
+            return found
 
     def find_labelled(self, label: str) -> tuple[Container, ...]:
         """All containers that carry the label, sorted by name."""
@@ -118,8 +127,10 @@ class Engine:
 
     def create_container(self, spec: ContainerSpec) -> str:
         """Create, don't start. Raises `EngineRefused` where the engine forbids what it needs."""
+        remapped = self.info().remapped
         with self._translated(refusable=True):
-            created = self._api.create_container(**creation_arguments(self._api, spec))
+            asked = creation_arguments(self._api, spec, remapped=remapped)
+            created = self._api.create_container(**asked)
         return str(created["Id"])
 
     def start_container(self, identity: str) -> None:
@@ -132,7 +143,7 @@ class Engine:
 
         Its main process gets SIGTERM first and ``grace_s`` seconds to clean up; 0 kills at once.
         """
-        from docker.errors import NotFound  # noqa: PLC0415, TID251
+        from docker.errors import NotFound
 
         with self._translated():
             try:
@@ -150,12 +161,17 @@ class Engine:
                 raise EngineError(f"the engine did not take the files for {folder}")
 
     def read_file(self, identity: str, path: str) -> bytes | None:
-        """The content of a file in a container; None if the file or container is missing."""
-        from docker.errors import APIError  # noqa: PLC0415, TID251
+        """The content of a file in a container; None if the file or container is missing.
+
+        None for a file of more than `MOST_BYTES` too: no file that macnet reads is so large.
+        """
+        from docker.errors import APIError
 
         with self._translated():
             try:
-                chunks, _ = self._api.get_archive(identity, path)
+                chunks, stat = self._api.get_archive(identity, path)
+                if int((stat or {}).get("size") or 0) > MOST_BYTES:
+                    return None
                 data = b"".join(chunks)
             except APIError as error:
                 if is_gone(error):
@@ -164,11 +180,18 @@ class Engine:
         return first_file(data)
 
     def execute(self, identity: str, argv: Sequence[str]) -> ExecResult:
-        """Run a command in a running container and wait for its end."""
+        """Run a command in a container and wait for its end; status -1 if that runs no more."""
+        from docker.errors import APIError
+
         with self._translated():
-            job = self._api.exec_create(identity, list(argv))
-            output: bytes = self._api.exec_start(job["Id"])
-            code = self._api.exec_inspect(job["Id"]).get("ExitCode")
+            try:
+                job = self._api.exec_create(identity, list(argv))
+                output: bytes = self._api.exec_start(job["Id"])
+                code = self._api.exec_inspect(job["Id"]).get("ExitCode")
+            except APIError as error:
+                if has_ended(error):
+                    return ExecResult(-1, str(error.explanation or error))
+                raise
         return ExecResult(int(code if code is not None else -1), output.decode(errors="replace"))
 
     def logs(self, identity: str, *, tail: int = 100, follow: bool = False) -> Iterator[str]:
@@ -187,7 +210,8 @@ class Engine:
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> bool:
         """Create a bridge network with labels unless one of that name exists."""
         with self._translated():
-            if self._api.networks(names=[name]):
+            # The engine's filter takes a part of a name for the name.
+            if any(row["Name"] == name for row in self._api.networks(names=[name])):
                 return False
             self._api.create_network(name, driver="bridge", labels=dict(labels))
         return True
@@ -202,7 +226,7 @@ class Engine:
 
     def find_image(self, tag: str) -> str | None:
         """The id of an image, None if the engine has no such image."""
-        from docker.errors import ImageNotFound  # noqa: PLC0415, TID251
+        from docker.errors import ImageNotFound
 
         with self._translated():
             try:
@@ -221,7 +245,7 @@ class Engine:
 
         Without ``force`` one that something else uses is an `EngineError`.
         """
-        from docker.errors import ImageNotFound  # noqa: PLC0415, TID251
+        from docker.errors import ImageNotFound
 
         with self._translated():
             try:
@@ -236,13 +260,18 @@ class Engine:
         files: Mapping[str, tuple[bytes, int]],
         labels: Mapping[str, str],
         on_line: Callable[[str], None],
+        *,
+        offline: bool = False,
     ) -> None:
-        """Build ``files`` (with a Dockerfile) into ``tag``.
+        """Build ``files`` (with a Dockerfile) into ``tag``, for the engine's own platform.
 
-        Every line of the build log goes to ``on_line``. Raises `ImageBuildFailed` with the end
-        of the log as its detail.
+        What the build does goes to ``on_line``, line by line, with the number of its step. With
+        ``offline`` the build has no network and the argument ``OFFLINE``; the caller sees to the
+        base image. Raises `ImageBuildFailed` with the end of the log as its detail.
         """
-        log: list[str] = []
+        reader = BuildReader()
+        # A base image of another platform may be there already; it would be taken otherwise.
+        platform = self.info().platform
         with self._translated():
             stream = self._api.build(
                 fileobj=io.BytesIO(pack(files)),
@@ -252,20 +281,15 @@ class Engine:
                 rm=True,
                 forcerm=True,
                 decode=True,
+                platform=platform,
+                network_mode="none" if offline else None,
+                buildargs={"OFFLINE": "1"} if offline else None,
             )
             for event in stream:
-                failure = event.get("error")
-                text = str(failure or event.get("stream") or event.get("status") or "")
-                for line in filter(None, map(str.strip, text.splitlines())):
-                    log.append(line)
+                for line in reader.read(event):
                     on_line(line)
-                if failure:
-                    raise ImageBuildFailed(
-                        f"the helper image did not build: {str(failure).strip()}",
-                        hint="the build downloads packages: check the engine's network, or give "
-                        "an image that has them with --base-image",
-                        detail="\n".join(log[-BUILD_LOG_LINES:]),
-                    )
+                if failure := event.get("error"):
+                    raise build_failure(str(failure), reader.log[-BUILD_LOG_LINES:])
 
     def _translated(self, *, refusable: bool = False) -> AbstractContextManager[None]:
         return translated(self.address, refusable=refusable)
@@ -274,13 +298,13 @@ class Engine:
 def connect_engine(address: EngineAddress) -> Engine:
     """Connect and negotiate the API version.
 
-    Raises `EngineUnreachable` where nobody answers and `EnginePermission` where the socket
-    refuses this user.
+    Raises `EngineUnreachable` where nobody answers, `EnginePermission` where the socket refuses
+    this user, and `CarrierDown` for one that only ssh reaches.
     """
-    from docker import APIClient  # noqa: PLC0415, TID251
-
+    if address.ssh is not None and address.via is None:
+        raise CarrierDown(f"no ssh to {address.machine} runs", hint="`macnet connect` starts it")
     with translated(address):
         # An engine that hangs is found out by the first call, and not after a minute.
-        api = APIClient(base_url=address.url, version="auto", timeout=FIRST_TIMEOUT_S)
+        api = open_client(address, timeout_s=FIRST_TIMEOUT_S)
         api.timeout = TIMEOUT_S
         return Engine(address, api)

@@ -23,5 +23,7 @@ def pack(files: Mapping[str, tuple[bytes, int]]) -> bytes:
 def first_file(data: bytes) -> bytes | None:
     """The content of an archive's first member; None if that is no regular file."""
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        member = archive.extractfile(archive.getmembers()[0])
-        return member.read() if member is not None else None
+        member = archive.next()
+        # A link leads out of the archive, whatever it leads to.
+        content = archive.extractfile(member) if member is not None and member.isreg() else None
+        return content.read() if content is not None else None

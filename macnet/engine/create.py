@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from macnet.engine.facts import ContainerSpec
+from macnet.engine.objects import ContainerSpec
 
 if TYPE_CHECKING:
-    from docker import APIClient  # noqa: TID251
+    from docker import APIClient
 
 _SECOND_NS = 1_000_000_000  # the API counts nanoseconds
 
 
-def creation_arguments(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
-    """The arguments of the SDK's ``create_container``; what a spec does not name is dropped."""
-    from docker.types import LogConfig  # noqa: PLC0415, TID251
+def creation_arguments(
+    api: APIClient, spec: ContainerSpec, *, remapped: bool = False
+) -> dict[str, Any]:
+    """The arguments of the SDK's ``create_container``; what a spec does not name is dropped.
+
+    The container stays in the engine's own user namespace, as only there it may share the
+    engine's network; without userns-remap it does so anyway. On an engine that is ``remapped``
+    its files belong to the remapped root, so it gets the right to read and write them; one without
+    any right reads only what all may read.
+    """
+    from docker.types import LogConfig
 
     host_config = api.create_host_config(
         network_mode=spec.network,
         pid_mode=spec.pid_mode,
         cap_drop=["ALL"],
-        cap_add=list(spec.cap_add),
+        cap_add=[*spec.cap_add, *(["DAC_OVERRIDE"] if remapped and spec.cap_add else [])],
+        read_only=spec.read_only,
+        userns_mode="host",
         security_opt=["no-new-privileges:true", *spec.security_opt],
         devices=list(spec.devices),
         sysctls=dict(spec.sysctls),
@@ -38,6 +48,8 @@ def creation_arguments(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
         "ports": list(spec.publish),
         "host_config": host_config,
         "healthcheck": _healthcheck(spec.health),
+        # The user's proxies are for their containers.
+        "use_config_proxy": False,
     }
 
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from macnet.contexts import EngineAddress
+from macnet.engine.sdk import open_client
 from macnet.engine.translate import translated
 from macnet.errors import EngineError, EngineUnreachable
+
+#: Seconds to wait for the connection.
+TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class EngineEvent:
-    """One event: type "network", action "create", and the name of what it is about."""
+    """One event: type "network", action "create", and name and id of what it is about."""
 
     type: str
     action: str
     name: str
     labels: Mapping[str, str]
+    id: str = ""
 
 
 class EventStream:
@@ -31,13 +37,11 @@ class EventStream:
 
         Raises `EngineError`.
         """
-        from docker import APIClient  # noqa: PLC0415, TID251
-
         self._address = address
         self._queue: queue.SimpleQueue[EngineEvent | EngineError] = queue.SimpleQueue()
         with translated(address):
             # A connection of its own, without a limit on silence: an idle engine says nothing.
-            self._api = APIClient(base_url=address.url, version=version)
+            self._api = open_client(address, timeout_s=TIMEOUT_S, version=version)
             self._api.timeout = None  # type: ignore[assignment]
             self._stream = self._api.events(decode=True, filters={"type": list(types)})
         self._thread = threading.Thread(target=self._read, name="engine events", daemon=True)
@@ -69,8 +73,10 @@ class EventStream:
         return item
 
     def close(self) -> None:
-        """End the subscription."""
-        self._stream.close()
+        """End the subscription; nothing is wrong where the engine has ended it before."""
+        # Of a connection that is gone macOS says ENOTCONN to `shutdown`.
+        with suppress(OSError):
+            self._stream.close()
         self._api.close()
 
     def __enter__(self) -> EventStream:
@@ -89,4 +95,5 @@ def parse_event(raw: Mapping[str, Any]) -> EngineEvent:
         action=str(raw.get("Action", "")),
         name=str(attributes.get("name", "")),
         labels={key: str(value) for key, value in attributes.items()},
+        id=str(actor.get("ID", "")),
     )

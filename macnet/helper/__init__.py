@@ -1,12 +1,12 @@
-"""The helper: the server and relay containers, their image, and changes while they run.
+"""The helper: the server, relay and joiner containers, their image, and changes while they run.
 
 `image` builds, `spec` says what the containers are, `helper` makes the engine have them,
-`management` reads the words of OpenVPN's management interface.
+`connected` reads which clients the server serves.
 """
 
-from macnet.helper.helper import Helper, HelperStatus
+from macnet.helper.helper import Helper, HelperStatus, LaneKind, RoutesApplied
 from macnet.helper.image import ensure_image, helper_image_tag
-from macnet.helper.spec import LABEL_NAME, LABEL_ROLE, HelperSpec
+from macnet.helper.spec import LABEL_NAME, LABEL_ROLE, HelperSpec, ServerRoutes
 
 __all__ = [
     "LABEL_NAME",
@@ -14,6 +14,9 @@ __all__ = [
     "Helper",
     "HelperSpec",
     "HelperStatus",
+    "LaneKind",
+    "RoutesApplied",
+    "ServerRoutes",
     "ensure_image",
     "helper_image_tag",
 ]

@@ -1,16 +1,15 @@
-"""The tunnel between this machine and the engine: what is wanted, and making it so.
+"""The tunnel between this machine and the engine: observe -> decide -> converge.
 
-`facts` looks, `plan` decides (pure), `apply` acts, `status` reports, `results` is what commands
-show, and `tunnel` is the front of it all.
+`observe` looks at both sides, `decide` makes the plan (pure), `converge` carries it out, `status`
+reports, `results` is what commands show, and `tunnel` has the commands themselves.
 """
 
-from macnet.tunnel.facts import Facts, Surroundings
-from macnet.tunnel.plan import Action, Plan, plan_tunnel
+from macnet.tunnel.decide import Action, Plan, PlanReport
+from macnet.tunnel.observe import Host, Observed
 from macnet.tunnel.results import (
     ClientReport,
     DownResult,
     EngineReport,
-    FollowResult,
     HelperReport,
     RemapReport,
     RouteChanges,
@@ -18,25 +17,25 @@ from macnet.tunnel.results import (
     SetupResult,
     Status,
 )
-from macnet.tunnel.status import report_status
+from macnet.tunnel.status import EngineFound, report_status
 from macnet.tunnel.tunnel import Tunnel
 
 __all__ = [
     "Action",
     "ClientReport",
     "DownResult",
+    "EngineFound",
     "EngineReport",
-    "Facts",
-    "FollowResult",
     "HelperReport",
+    "Host",
+    "Observed",
     "Plan",
+    "PlanReport",
     "RemapReport",
     "RouteChanges",
     "Setting",
     "SetupResult",
     "Status",
-    "Surroundings",
     "Tunnel",
-    "plan_tunnel",
     "report_status",
 ]

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from netaddr import IPAddress, IPNetwork, IPSet
 
-from macnet.config import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Config
 from macnet.errors import SubnetConflict
-from macnet.helper.spec import client_address, tunnel_subnet6
+from macnet.helper.spec import client_address, client_address6, tunnel_subnet6
 from macnet.models import Interface, Network, Route
-from macnet.networks import Selected, find_free_subnet, merge_subnets, overlap, select_networks
-from macnet.remaps import remap_networks
-from macnet.tunnel.facts import Facts
+from macnet.networks import (
+    Selected,
+    find_free_subnet,
+    label,
+    merge_subnets,
+    overlap,
+    select_networks,
+    why_never,
+)
+from macnet.remaps import free_range, remap_networks
+from macnet.routes import default_pieces
+from macnet.settings import Settings
+from macnet.state import TunnelState
+from macnet.tunnel.observe import Observed
+from macnet.values import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Pairs, RemapRequest
 
-#: The route of the classic docker-mac-network profile. It is wider than any Docker subnet, so
-#: macnet's own routes win beside it, and it is no reason to leave a network out.
+#: The route of the classic docker-mac-network profile, and the subnet of its server. The route is
+#: wider than most Docker subnets, so macnet's own routes win beside it.
 CLASSIC_ROUTE = IPNetwork("172.16.0.0/12")
+_CLASSIC_SUBNET = IPNetwork("192.168.255.0/24")
+#: The size of a network that fits beside almost anything.
+_SMALL_PREFIX = {4: 24, 6: 64}
+#: How macOS calls a bridge, and how Podman does, whose API does not tell.
+_MAC_BRIDGE, _PODMAN_BRIDGE = re.compile(r"bridge\d+"), re.compile(r"podman\d+")
+#: What macnet itself uses, in words.
+_OURS = ("the tunnel's own subnet", "the tunnel's own IPv6 prefix", "the relay's link")
+#: How systems call the interfaces of VPNs.
+_VPN = re.compile(r"(utun|tun|tap|ppp|ipsec|wg)\d+")
 
 
 def select(
-    config: Config,
+    settings: Settings,
     networks: tuple[Network, ...],
     interfaces: tuple[Interface, ...],
     routes: tuple[Route, ...],
@@ -28,24 +49,31 @@ def select(
     relay_subnet: IPNetwork,
     *,
     own: str | None = None,
+    chosen: Pairs = (),
 ) -> tuple[Selected, ...]:
     """Which networks are routed, beside what this host and the tunnel use themselves.
 
     ``own`` is the tunnel's interface, where that does not hold an address of ``tunnel_subnet``
-    yet.
+    yet; ``chosen`` are the ranges that "auto" gave before.
     """
     own = own or own_interface(interfaces, tunnel_subnet)
     here = bridges_here(networks, interfaces)
     reserved = (
-        (tunnel_subnet, "the tunnel's own subnet"),
-        (tunnel_subnet6(tunnel_subnet), "the tunnel's own IPv6 prefix"),
-        (relay_subnet, "the relay's link"),
+        *zip((tunnel_subnet, tunnel_subnet6(tunnel_subnet), relay_subnet), _OURS, strict=True),
         *host_ranges(interfaces, routes, own, here),
     )
     selected = select_networks(
-        networks, include=config.networks, exclude=config.exclude, reserved=reserved
+        networks, include=settings.networks, exclude=settings.exclude, reserved=reserved
     )
-    return remap_networks(selected, config.remap, reserved)
+    return remap_networks(selected, settings.remap, reserved, chosen=chosen)
+
+
+def present_subnets(settings: Settings, state: TunnelState) -> tuple[IPNetwork, IPNetwork]:
+    """The tunnel's subnet and the relay's link as they are, or as the first setup wants them."""
+    return (
+        state.tunnel_subnet or settings.tunnel_subnet or DEFAULT_TUNNEL_SUBNET,
+        state.relay_subnet or DEFAULT_RELAY_SUBNET,
+    )
 
 
 def pool_routes(
@@ -61,61 +89,251 @@ def pool_routes(
     return merge_subnets((*free.iter_cidrs(), *subnets))
 
 
-def choose_subnets(config: Config, facts: Facts) -> tuple[IPNetwork, IPNetwork]:
-    """The tunnel's subnet and the relay's link, moved away from whatever else is in use."""
+def choose_subnets(settings: Settings, facts: Observed) -> tuple[IPNetwork, IPNetwork]:
+    """The tunnel's subnet and the relay's link, moved away from whatever else is in use.
+
+    Only server and relay see the relay's link, so it avoids Docker's subnets and the tunnel and
+    nothing of this host's. The tunnel's subnet avoids this host's networks and routes too; where
+    no range is free it lies inside the range of a wider route, as the longer prefix wins. That
+    holds for a subnet that was asked for or is in use: a VPN that comes later moves no tunnel.
+    """
     own = present_interface(facts)
     docker = [
-        (subnet.cidr, f"Docker's network {network.name} ({subnet.cidr})")
+        (subnet.cidr, f"{_whose(network)}{label(network, subnet)}")
         for network in facts.networks
+        if why_never(network) is None
         for subnet in network.subnets
     ]
     used = [*docker, *host_ranges(facts.interfaces, facts.routes, own, ())]
-    taken = [net for net, _ in used]
-    tunnel = config.tunnel_subnet
-    if tunnel is None:
-        tunnel = _free(facts.state.tunnel_subnet or DEFAULT_TUNNEL_SUBNET, taken, "tunnel")
-    elif (owner := next((who for net, who in used if overlap(tunnel, net)), None)) is not None:
+    in_use = facts.state.tunnel_subnet
+    wanted = settings.tunnel_subnet or in_use or DEFAULT_TUNNEL_SUBNET
+    # What a tunnel cannot lie in: all but routes that are wider than it.
+    fixed = {net for net, _ in docker} | {n.cidr for i in facts.interfaces for n in i.addresses}
+    firm = [(net, who) for net, who in used if net in fixed or net.prefixlen >= wanted.prefixlen]
+    owner = next((who for net, who in firm if overlap(wanted, net)), None)
+    if settings.tunnel_subnet is None and (owner is not None or in_use is None):
+        tunnel = find_free_subnet(wanted, [net for net, _ in used])
+        tunnel = tunnel or find_free_subnet(wanted, [net for net, _ in firm])
+        if tunnel is None:
+            raise _no_room(wanted, "tunnel", facts.networks)
+    elif owner is not None:
+        free = find_free_subnet(wanted, [net for net, _ in used])
+        asked = "" if free is None else f"`macnet setup --tunnel-subnet {free}` takes a free one, "
         raise SubnetConflict(
-            f"the tunnel subnet {tunnel} overlaps {owner}",
-            hint="give a free one with --tunnel-subnet, or leave it out",
+            f"the tunnel subnet {wanted} overlaps {owner}",
+            hint=f"{asked}`macnet setup --unset tunnel-subnet` leaves the choice to macnet",
         )
-    relay = _free(facts.state.relay_subnet or DEFAULT_RELAY_SUBNET, [*taken, tunnel], "relay")
+    else:
+        tunnel = wanted
+    link = facts.state.relay_subnet or DEFAULT_RELAY_SUBNET
+    relay = find_free_subnet(link, [*(net for net, _ in docker), tunnel])
+    if relay is None:
+        raise _no_room(link, "relay", facts.networks)
     return tunnel, relay
 
 
-def _free(wanted: IPNetwork, taken: Iterable[IPNetwork], what: str) -> IPNetwork:
-    found = find_free_subnet(wanted, taken)
-    if found is None:
-        raise SubnetConflict(
-            f"no free subnet of size /{wanted.prefixlen} is left for the {what}",
-            hint="give one with --tunnel-subnet",
-        )
-    return found
+def _whose(network: Network) -> str:
+    return "" if network.further is not None else "Docker's network "
 
 
-def own_interface(interfaces: Iterable[Interface], tunnel: IPNetwork | None) -> str | None:
-    """The interface of our own tunnel: the one that holds the client's address."""
-    if tunnel is None:
-        return None
-    wanted = client_address(tunnel)
-    return next(
-        (i.name for i in interfaces if any(net.ip == wanted for net in i.addresses)),
-        None,
+def _no_room(wanted: IPNetwork, what: str, networks: Iterable[Network]) -> SubnetConflict:
+    """The error where all private ranges are in use; Docker's largest network has room to give."""
+    sizes = [
+        (subnet.cidr.size, network.name, subnet.cidr)
+        for network in networks
+        if why_never(network) is None and network.further is None
+        for subnet in network.subnets
+        if subnet.cidr.version == 4
+    ]
+    hint = "this host and Docker's networks use all private ranges: "
+    _, name, cidr = max(sizes, default=(0, "", wanted))
+    half = IPNetwork((cidr.first, min(cidr.prefixlen + 1, 30)), version=4)
+    return SubnetConflict(
+        f"no free subnet of size /{wanted.prefixlen} is left for the {what}",
+        hint=f"{hint}make the largest smaller, with `docker network rm {name}` and "
+        f"`docker network create --subnet {half} {name}`",
     )
 
 
-def present_interface(facts: Facts) -> str | None:
-    """`own_interface`, also while the client has not followed the tunnel to a new subnet."""
-    chosen = (facts.state.tunnel_subnet, facts.state.moved_from)
-    return next((own for net in chosen if (own := own_interface(facts.interfaces, net))), None)
+def left_out(networks: Iterable[Selected], taken: Iterable[IPNetwork]) -> Iterator[str]:
+    """Each cause for which subnets are left out, with them and the next command: a sentence."""
+    taken = [*taken]
+    told: dict[tuple[str, str], list[str]] = {}
+    for item in networks:
+        for subnet, why in item.left_out:
+            key = (why, fix_of(subnet.cidr, why, taken))
+            told.setdefault(key, []).append(label(item.network, subnet))
+    for (why, fix), names in told.items():
+        many = len(names) > 1
+        these = f"{', '.join(names)} {'are' if many else 'is'} not routed"
+        yield (
+            f"{these}: {'they overlap' if many else 'it overlaps'} {why}; "
+            f"{fix.format(them='them' if many else 'it')}"
+        )
+
+
+def in_use(
+    networks: Iterable[Network],
+    selected: Iterable[Selected],
+    interfaces: Iterable[Interface],
+    routes: Iterable[Route],
+    own: str | None,
+    ours: Iterable[IPNetwork | None],
+) -> tuple[IPNetwork, ...]:
+    """All ranges in use: by this host, by Docker, by remaps, and by the tunnel (``ours``)."""
+    return (
+        *(net for net, _ in host_ranges(interfaces, routes, own, ())),
+        *(s.cidr for network in networks for s in network.subnets),
+        *(s.route for item in selected for s in item.subnets),
+        *(net for net in ours if net is not None),
+    )
+
+
+def fix_of(subnet: IPNetwork, why: str, taken: Iterable[IPNetwork]) -> str:
+    """What to do about a Docker subnet that is left out, as commands that can be run.
+
+    ``taken`` are the ranges in use, by this host and by Docker. ``{them}`` stands for the network.
+    """
+    if why in _OURS:
+        return "`macnet regenerate` moves the tunnel to other addresses"
+    taken = [*taken]
+    if free_range(subnet, taken) is not None:
+        return "`macnet setup --remap auto` reaches {them} under other addresses"
+    prefix = max(subnet.prefixlen, _SMALL_PREFIX[subnet.version])
+    small = free_range(IPNetwork((subnet.first, prefix), version=subnet.version), taken)
+    if small is not None:
+        return (
+            "no range as large is free, and a smaller network would be reached: "
+            f"`docker network create --subnet {small} NAME`"
+        )
+    return "no private range is free: end what has the addresses, then run `macnet setup` again"
+
+
+def strangers(
+    networks: Iterable[Selected],
+    answering: Sequence[IPAddress],
+    taken: Iterable[IPNetwork],
+    remap: RemapRequest,
+) -> Iterator[str]:
+    """A sentence where other hosts answer at addresses of containers (``answering``).
+
+    ``remap`` is what is asked for already; the command in the sentence keeps it.
+    """
+    taken, words = [*taken], [*remap.words]
+    for subnet in (subnet for item in networks for subnet in item.subnets):
+        if not any(address in subnet.route for address in answering):
+            continue
+        if (free := free_range(subnet.cidr, taken)) is not None:
+            taken.append(free)
+            words = [word for word in words if not word.startswith(f"{subnet.cidr}=")]
+            words.append(f"{subnet.cidr}={free}")
+    where = ", ".join(map(str, answering))
+    options = " ".join(f"--remap {word}" for word in words)
+    fix = f": `macnet setup {options}` reaches both" if words else ""
+    up = "now, and while the tunnel is up the container"
+    if len(answering) == 1:
+        yield f"another host answers at {where} {up} has that address{fix}"
+    elif answering:
+        yield f"other hosts answer at {where} {up}s have these addresses{fix}"
+
+
+def classic_route(
+    routes: Iterable[Route], interfaces: Iterable[Interface], own: str | None
+) -> Route | None:
+    """The route of a docker-mac-network tunnel that is up, None without one.
+
+    Company VPNs route 172.16.0.0/12 as well. The classic tunnel is known by its server's subnet,
+    192.168.255.0/24: the gateway is in it, or the interface has an address in it.
+    """
+    holders = {
+        i.name for i in interfaces if any(net.ip in _CLASSIC_SUBNET for net in i.addresses)
+    } - {own}
+    for route in routes:
+        if route.destination != CLASSIC_ROUTE or route.interface == own:
+            continue
+        if route.interface in holders or (
+            route.gateway is not None and route.gateway in _CLASSIC_SUBNET
+        ):
+            return route
+    return None
+
+
+def own_interface(interfaces: Iterable[Interface], tunnel: IPNetwork | None) -> str | None:
+    """The interface of our own tunnel: the one that holds the client's addresses.
+
+    Another VPN may hold the same IPv4 address. Ours has an IPv6 address of the tunnel's own
+    prefix too, unless the engine or this host has no IPv6.
+    """
+    holders = _holders(interfaces, tunnel)
+    return next((name for name, sure in holders if sure), holders[0][0] if holders else None)
+
+
+def _holders(interfaces: Iterable[Interface], tunnel: IPNetwork | None) -> list[tuple[str, bool]]:
+    """The interfaces with the client's IPv4 address, and whether each has the IPv6 one."""
+    if tunnel is None:
+        return []
+    wanted, wanted6 = client_address(tunnel), client_address6(tunnel)
+    held = [(i.name, {net.ip for net in i.addresses}) for i in interfaces]
+    return [(name, wanted6 in addresses) for name, addresses in held if wanted in addresses]
+
+
+def present_interface(seen: Observed) -> str | None:
+    """`tunnel_interface` of what was observed."""
+    return tunnel_interface(seen.state, seen.networks, seen.interfaces, seen.routes, seen.allowed)
+
+
+def tunnel_interface(
+    state: TunnelState,
+    networks: Iterable[Network],
+    interfaces: Sequence[Interface],
+    routes: Iterable[Route],
+    allowed: Iterable[IPNetwork] = (),
+) -> str | None:
+    """`own_interface`, also while the client has not followed the tunnel to a new subnet.
+
+    An interface without the tunnel's IPv6 address counts where it has a route to one of
+    Docker's subnets, or to one that the server lets through (``allowed``). Another VPN that
+    uses the same subnet has not.
+    """
+    wanted = {subnet.cidr for network in networks for subnet in network.subnets} | {*allowed}
+    carrying = {route.interface for route in routes if route.destination in wanted}
+    for net in (state.tunnel_subnet, state.moved_from):
+        holders = _holders(interfaces, net)
+        sure = [name for name, ours in holders if ours]
+        likely = [name for name, _ in holders if name in carrying]
+        if sure or likely:
+            return (sure or likely)[0]
+    return None
 
 
 def bridges_here(networks: Iterable[Network], interfaces: Iterable[Interface]) -> tuple[str, ...]:
-    """Interfaces of this host that are the engine's own bridges: they hold a gateway address."""
-    gateways: set[IPAddress] = {
-        s.gateway for network in networks for s in network.subnets if s.gateway is not None
+    """Interfaces by which this host itself is on Docker's networks.
+
+    On Linux these are the engine's own bridges, known by name and gateway. On a Mac OrbStack
+    makes a ``bridge101`` for each network, with the same subnet and an address that is not the
+    gateway's. An equal address alone proves nothing: macOS gives its first bridge of VMs
+    192.168.64.1, which may be the gateway of a Docker network.
+    """
+    known = tuple(networks)
+    bridges = {
+        (network.bridge, s.gateway)
+        for network in known
+        if network.bridge is not None
+        for s in network.subnets
+        if s.gateway is not None
     }
-    return tuple(i.name for i in interfaces if any(net.ip in gateways for net in i.addresses))
+    gateways = {gateway for _, gateway in bridges}
+    subnets = {s.cidr for network in known if network.bridge is not None for s in network.subnets}
+    return tuple(
+        i.name
+        for i in interfaces
+        if any(
+            (i.name, net.ip) in bridges
+            or (_PODMAN_BRIDGE.fullmatch(i.name) and net.ip in gateways)
+            or (_MAC_BRIDGE.fullmatch(i.name) and net.cidr in subnets and net.ip not in gateways)
+            for net in i.addresses
+        )
+    )
 
 
 def host_ranges(
@@ -126,9 +344,10 @@ def host_ranges(
 ) -> tuple[tuple[IPNetwork, str], ...]:
     """What this host uses itself: its interfaces' networks and its routes, with whose they are.
 
-    Left out: loopback, link-local, our own tunnel, ``skip``, a default route and the halves
-    ``0/1`` and ``128/1`` with which a VPN overrides it: more specific routes go beside those.
+    Left out: loopback, link-local, our own tunnel, ``skip``, docker-mac-network's route, and a
+    default route, whole or in pieces: more specific routes go beside those.
     """
+    interfaces, routes = tuple(interfaces), tuple(routes)
     passed = {own, *skip}
     found: dict[IPNetwork, str] = {}
     for interface in interfaces:
@@ -136,12 +355,15 @@ def host_ranges(
             continue
         for net in interface.addresses:
             if not (net.ip.is_loopback() or net.ip.is_link_local()):
-                found.setdefault(net.cidr, f"the network of {interface.name}")
+                found.setdefault(net.cidr, f"the network of {interface.name} ({net.cidr})")
+    beside = {*default_pieces(routes), classic_route(routes, interfaces, own)}
     for route in routes:
         net = route.destination
         special = net.ip.is_loopback() or net.ip.is_link_local() or net.ip.is_multicast()
         if route.interface in passed or route.scoped or special or net.prefixlen <= 1:
             continue
-        if net != CLASSIC_ROUTE:
-            found.setdefault(net, f"a route through {route.interface}")
+        if route not in beside:
+            vpn = _VPN.fullmatch(route.interface)
+            text = f"another VPN's route {net} ({route.interface})"
+            found.setdefault(net, text if vpn else f"the route {net} through {route.interface}")
     return tuple(found.items())

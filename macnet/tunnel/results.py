@@ -7,7 +7,9 @@ from datetime import datetime
 
 from netaddr import IPAddress, IPNetwork
 
+from macnet.helper import LaneKind
 from macnet.networks import Selected
+from macnet.state import NamesChoice, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,50 @@ def diff_routes(before: tuple[IPNetwork, ...], after: tuple[IPNetwork, ...]) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class NamesPlan:
+    """What switching names on would do; ``command`` is what root would run, None for nothing."""
+
+    domain: str
+    port: int
+    cluster: str | None
+    changes: bool
+    command: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamesSwitch:
+    """What switching names on or off did; ``steps`` are left to the user.
+
+    ``cluster`` is the cluster whose own domain is answered too.
+    """
+
+    changed: bool
+    on: bool
+    domain: str | None
+    port: int | None
+    cluster: str | None = None
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedReport:
+    """A joiner that was made: the container whose network it has joined, and what is there."""
+
+    name: str
+    donor: str
+    subnets: tuple[IPNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SetupResult:
-    """What setup or regenerate has done, and what can be reached now.
+    """What setup, regenerate or a look of watch has done, and what can be reached now.
 
     ``verified`` is the address that answered through the tunnel, None where nothing was tried
-    (no network to route, or the client is the user's own). ``new_profile``: a client has to
-    take the profile again.
+    (no network to route, the client is the user's own, or watch). ``new_profile``: a client has
+    to take the profile again. ``remembered`` are options of earlier setups that count here.
+    ``repaired`` are containers made anew, ``joined`` joiners made now, ``stale`` routes of a kept
+    profile whose network is gone: the server refuses them until `macnet regenerate` takes them
+    out. ``names`` tells what ``--names`` did, None without it.
     """
 
     changed: bool
@@ -54,22 +94,11 @@ class SetupResult:
     warnings: tuple[str, ...]
     already_reachable: str | None = None
     new_profile: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FollowResult:
-    """What one look of `macnet watch` found and did.
-
-    ``stale`` are routes of the profile whose network is gone: the server refuses them, and
-    `macnet regenerate` takes them out of the profile. ``repaired`` are containers made anew.
-    """
-
-    set_up: bool
-    routes: RouteChanges
-    stale: tuple[IPNetwork, ...] = ()
+    remembered: tuple[str, ...] = ()
     repaired: tuple[str, ...] = ()
-    networks: tuple[Selected, ...] = ()
-    warnings: tuple[str, ...] = ()
+    joined: tuple[JoinedReport, ...] = ()
+    stale: tuple[IPNetwork, ...] = ()
+    names: NamesSwitch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +110,20 @@ class HelperReport:
     state: str
     health: str | None
     restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinerReport:
+    """One joiner in words: whose network it has joined, what is reached there, and its state.
+
+    ``attached`` tells whether the relay has its lane there.
+    """
+
+    name: str
+    donor: str
+    subnets: tuple[IPNetwork, ...]
+    state: str
+    attached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +141,16 @@ class ClientReport:
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """The engine: where it is, what decided that, and why it is not there if it isn't."""
+    """The engine: where it is, what decided that, and why it is not there if it isn't.
+
+    ``hint`` is what to do about that.
+    """
 
     url: str
     source: str
     version: str | None
     error: str | None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +188,21 @@ class Status:
     certificates_expire: datetime | None
     warnings: tuple[str, ...]
     settings: tuple[Setting, ...]
+    names: NamesChoice | None = None
+    #: How another machine's engine is reached; None for an engine of this one.
+    way: Way | None = None
+    #: What carries TCP, by what the engine's kernel has; None while that is not known.
+    lane: LaneKind | None = None
+    joiners: tuple[JoinerReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DownResult:
-    """What `down` has removed."""
+    """What `down` has removed; ``names`` were on and are off now."""
 
     disconnected: bool
     containers: tuple[str, ...]
     images: int
     files: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    names: bool = False

@@ -1,4 +1,4 @@
-"""Words of OpenVPN's management interface (management-notes.txt), as the server speaks them."""
+"""The clients that the server serves, in the words of OpenVPN (management-notes.txt)."""
 
 from __future__ import annotations
 

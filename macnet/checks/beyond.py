@@ -1,0 +1,126 @@
+"""Checks of what `--also` reaches: clusters, networks of a swarm, ranges behind containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from macnet.checks.base import Finding, count, fail, ok, skip, warn
+from macnet.checks.facts import Facts
+from macnet.models import Donor, ReachKind
+from macnet.names.upstream import Upstream, list_upstreams
+from macnet.networks import Selected
+
+#: A service of every cluster, whatever runs in it.
+ALWAYS = "kubernetes.default.svc"
+_AGAIN = "`macnet regenerate`"
+#: The resolvers are asked whether names are on or off, so in the domain of no tunnel.
+_DOMAIN = "test"
+
+
+def asked(facts: Facts) -> bool:
+    """Whether anything beyond the bridges is asked for."""
+    return bool(facts.tunnel.settings.also)
+
+
+def asked_for_clusters(facts: Facts) -> bool:
+    """Whether clusters are."""
+    also = facts.tunnel.settings.also
+    return also.kubernetes or bool(also.clusters)
+
+
+def asked_for_overlays(facts: Facts) -> bool:
+    """Whether networks of a swarm are."""
+    return facts.tunnel.settings.also.overlays
+
+
+def cluster(facts: Facts) -> list[Finding]:
+    """Which clusters were found, and where their ranges were read."""
+    return [_cluster(item) for item in _of_kind(facts, ReachKind.CLUSTER)] or [
+        skip("no container of this engine runs as a node of a cluster")
+    ]
+
+
+def _cluster(item: Selected) -> Finding:
+    further = item.network.further
+    name = further.name if further is not None else item.network.name
+    if item.reason is not None or further is None:
+        return warn(f"it is not reached: {item.reason}", _start_fix(item), subject=name)
+    nets = ", ".join(str(net) for net in further.subnets)
+    through = f", through {further.donor.container}" if further.donor else ""
+    return ok(f"{nets}, read from {further.source}{through}", subject=name)
+
+
+def _start_fix(item: Selected) -> str:
+    if item.network.subnets:
+        return "`macnet setup --also kubernetes=NAME` chooses one of two clusters"
+    return "start the cluster, then `macnet regenerate`"
+
+
+def joiners(facts: Facts) -> list[Finding]:
+    """Whether each donor's namespace is held, as it is since the donor's last start."""
+    donors = {donor.container_id: donor for _, donor in _donors(facts)}
+    if not donors:
+        return [skip("nothing is reached through a container")]
+    return [_joiner(donor, facts) for donor in donors.values()]
+
+
+def _joiner(donor: Donor, facts: Facts) -> Finding:
+    if (why := facts.why_not_joined(donor)) is not None:
+        attached = facts.joined.get(donor.container_id)
+        waits = attached is not None and not attached.attached
+        fix = "`macnet logs relay` shows what the relay said" if waits else _AGAIN
+        return fail(why, fix, subject=donor.container)
+    lane = facts.joined[donor.container_id].number
+    return ok(f"a joiner is in its namespace, and the relay's lane {lane}", subject=donor.container)
+
+
+def dns(facts: Facts) -> list[Finding]:
+    """Whether the resolvers of the clusters answer through the tunnel."""
+    found = [_dns(one, facts) for one in list_upstreams(facts.selected, _DOMAIN)]
+    return found or [skip("no cluster that is reached has told its resolver")]
+
+
+def _dns(upstream: Upstream, facts: Facts) -> Finding:
+    name = f"{ALWAYS}.{upstream.domain}"
+    reply = facts.resolver.ask_server(name, upstream.server)
+    if reply.addresses:
+        told = " ".join(map(str, reply.addresses))
+        return ok(f"{upstream.server} says that {name} is {told}", subject=upstream.cluster)
+    return fail(
+        f"{upstream.server} was asked for {name}: {reply.problem}",
+        "look at the cluster's resolver: `kubectl -n kube-system get pods -l k8s-app=kube-dns`",
+        subject=upstream.cluster,
+    )
+
+
+def swarm(facts: Facts) -> Finding:
+    """What the swarm is made of, where this engine manages it."""
+    info = facts.info
+    if not info.manager:
+        where = "a worker of a swarm" if info.node else "in no swarm"
+        return skip(f"this engine is {where}: only a manager tells nodes and services")
+    nodes, services, tasks = facts.engine.swarm()
+    away = [node for node in nodes if (node.get("Status") or {}).get("State") != "ready"]
+    running = [t for t in tasks if (t.get("Status") or {}).get("State") == "running"]
+    evidence = (
+        f"{count(len(nodes), 'node')}, {count(len(services), 'service')}, "
+        f"{count(len(running), 'running task')}"
+    )
+    if away:
+        names = ", ".join(str((n.get("Description") or {}).get("Hostname")) for n in away)
+        return warn(f"{evidence}; not ready: {names}", "`docker node ls` shows the nodes")
+    return ok(evidence)
+
+
+def _of_kind(facts: Facts, kind: ReachKind) -> Iterator[Selected]:
+    for item in facts.selected:
+        if item.network.further is not None and item.network.further.kind is kind:
+            yield item
+
+
+def _donors(facts: Facts) -> Iterator[tuple[Selected, Donor]]:
+    """The donors of what is routed."""
+    for item in facts.selected:
+        further = item.network.further
+        if item.routed and further is not None and further.donor is not None:
+            yield item, further.donor

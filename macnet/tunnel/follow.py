@@ -1,0 +1,111 @@
+"""Follows an engine through its restarts, and says when it is time to look at it.
+
+One look puts everything right, so nothing depends on having seen each event: a look is due at the
+start, after every change, after a jump of the clock (the machine slept), and once in a while.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from macnet.engine import Engine, EngineEvent, EventStream
+from macnet.errors import MacnetError
+from macnet.tunnel.tunnel import Tunnel
+
+#: Changes that come within this many seconds are one (a compose file makes several networks).
+SETTLE_S = 0.1
+SETTLE_LIMIT_S = 1.0
+#: A container that has ended may be starting again: then its joiner changes once, not twice.
+RESTART_S = 0.5
+#: Seconds between looks when nothing happens, and between signs of life.
+LOOK_S = 60.0
+ALIVE_S = 10.0
+#: Seconds to wait for a lost engine: from, doubled up to; the last one after a minute without it.
+RETRY_S, RETRY_SOON_S, RETRY_LIMIT_S = 0.5, 2.0, 10.0
+SOON_S = 60.0
+#: Seconds that wall clock and monotonic clock may drift apart before it counts as a jump.
+JUMP_S = 5.0
+
+
+def follow(
+    open_tunnel: Callable[[], Tunnel],
+    work: Callable[[Tunnel, EventStream], None],
+    lost: Callable[[MacnetError], None],
+) -> None:
+    """Call ``work`` with the engine's events, and again after each error, for ever.
+
+    ``open_tunnel`` makes a tunnel whose engine is not connected yet. ``lost`` is told what ended
+    the work: the engine is away, or a context is gone while its VM is rebuilt, or a file is being
+    edited; each may be right again at the next try.
+    """
+    delay, seen = RETRY_S, time.monotonic()
+    while True:
+        try:
+            tunnel = open_tunnel()
+            # Subscribed before the first look: no change falls between the two.
+            with closing(tunnel.engine.follow(["network", "container"])) as events:
+                delay = RETRY_S
+                try:
+                    work(tunnel, events)
+                finally:
+                    seen = time.monotonic()
+        except MacnetError as error:
+            lost(error)
+        time.sleep(delay)
+        soon = time.monotonic() - seen < SOON_S
+        delay = min(delay * 2, RETRY_SOON_S if soon else RETRY_LIMIT_S)
+
+
+def looks(
+    events: EventStream,
+    engine: Engine,
+    matters: Callable[[EngineEvent], bool],
+    note: Callable[[EngineEvent], None] = lambda _: None,
+) -> Iterator[bool]:
+    """Yield True whenever a look is due, at once for the first time, and False about each second.
+
+    ``matters`` says which events are a change; each event goes to ``note``. Raises `EngineError`
+    when the events end or the engine gives no sign of life.
+    """
+    yield True
+    looked = alive = time.monotonic()
+    for change in _changes(events, matters, note):
+        now = time.monotonic()
+        if change or now - looked > LOOK_S:
+            yield True
+            looked = alive = time.monotonic()
+            continue
+        if now - alive > ALIVE_S:
+            engine.ping()
+            alive = now
+        yield False
+
+
+def _changes(
+    events: EventStream,
+    matters: Callable[[EngineEvent], bool],
+    note: Callable[[EngineEvent], None],
+) -> Iterator[bool]:
+    """Yield True after a settled change or a jump of the clock, False about once a second."""
+    skew = time.time() - time.monotonic()
+    while True:
+        event = events.get(1.0)
+        if event is not None:
+            note(event)
+        if event is not None and matters(event):
+            _settle(events, note, RESTART_S if event.action == "die" else SETTLE_S)
+            yield True
+            continue
+        moved = time.time() - time.monotonic() - skew
+        skew += moved
+        yield abs(moved) > JUMP_S
+
+
+def _settle(events: EventStream, note: Callable[[EngineEvent], None], quiet_s: float) -> None:
+    limit = time.monotonic() + SETTLE_LIMIT_S
+    while (event := events.get(quiet_s)) is not None:
+        note(event)
+        if time.monotonic() >= limit:
+            break
