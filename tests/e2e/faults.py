@@ -41,14 +41,14 @@ FAULTS = (
     ),
     Fault(
         "client-asleep",
-        "The client stands still for 90 s (the Mac sleeps)",
+        "The client is paused for 90 s (the Mac sleeps)",
         BY_ITSELF,
         10,
         note="counted from when it goes on",
     ),
     Fault(
         "engine-asleep",
-        "The engine stands still for 90 s",
+        "The engine is paused for 90 s",
         STAYS_UP,
         0,
         "engine.reachable",

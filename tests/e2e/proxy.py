@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 _REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE) \S+ HTTP/1\.1\r\n")
+_VERSION = re.compile(r"^/v[0-9.]+(?=/)")
 
 
 class EngineProxy:
@@ -18,7 +19,8 @@ class EngineProxy:
 
     ``hold``: the first request whose line matches goes to the engine, but the answer is kept
     back; ``held`` tells that it was sent. ``refuse``: a request whose line matches is answered
-    with the status and message, and the engine never sees it.
+    with the status and message, and the engine never sees it. ``asked`` are the requests, without
+    the version of the API and what follows the path.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class EngineProxy:
     ) -> None:
         self.path = path
         self.held = threading.Event()
+        self.asked: list[str] = []
         self._engine = engine
         self._hold = re.compile(hold.encode()) if hold else None
         self._refuse = refuse
@@ -75,6 +78,9 @@ class EngineProxy:
             threading.Thread(target=_answer, args=(engine, client, keep_back), daemon=True).start()
             while data := client.recv(1 << 16):
                 line = data.partition(b"\r\n")[0] if _REQUEST.match(data) else b""
+                if line:
+                    method, target, _ = line.decode().split()
+                    self.asked.append(f"{method} {_VERSION.sub('', target).partition('?')[0]}")
                 if self._refuse and line and re.search(self._refuse[0].encode(), line):
                     client.sendall(_refusal(*self._refuse[1:]))
                     while client.recv(1 << 16):  # its body, until it hangs up

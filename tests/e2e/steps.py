@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.json_schema import validate
-from tests.lab import BASE_IMAGE, UDP_ECHO_PORT, Lab
-from tests.lab.process import Completed
+from tests.lab import BASE_IMAGE, PASTA_IMAGE, UDP_ECHO_PORT, Lab
+from tests.lab.process import Completed, ProcessId
+from tests.lab.user import MacUser
 
+#: What carries TCP in this run: the kernel, or pasta as where the kernel lacks what that needs.
+LANE = os.environ.get("MACNET_LAB_LANE", "kernel")
+HELPER_BASE = PASTA_IMAGE if LANE == "pasta" else BASE_IMAGE
 PROGRAM = str(Path(sys.executable).with_name("macnet"))
 #: Sends a datagram and prints the echo; exits 1 if none comes.
 _UDP = """
 import socket, sys
 s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(2)
+s.settimeout(5)
 s.connect((sys.argv[1], int(sys.argv[2])))
 s.send(b"hello")
 sys.exit(s.recv(100) != b"hello")
@@ -62,7 +68,7 @@ class Mac:
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
         """The variables for macnet; None of the lab's may be changed but by ``env``."""
-        return {"MACNET_BASE_IMAGE": BASE_IMAGE, **(env or {})}
+        return {"MACNET_BASE_IMAGE": HELPER_BASE, **(env or {})}
 
     def json(self, *words: str, check: bool = True) -> dict[str, Any]:
         """Run macnet with --json and parse what it prints, which must be as documented."""
@@ -89,15 +95,15 @@ class Mac:
         """config.toml, which the user may have."""
         return self.lab.paths.mac_home / "config.toml"
 
-    def pings(self, address: str, *, wait_s: float = 2) -> bool:
-        """Whether one ping is answered."""
+    def pings(self, address: str, *, wait_s: float = 5) -> bool:
+        """Whether one ping is answered; who expects none need not wait so long."""
         argv = ["ping", "-n", "-c", "1", "-W", str(wait_s), address]
         return self.lab.run(argv, check=False).returncode == 0
 
-    def http(self, address: str, port: int = 80) -> bool:
+    def http(self, address: str, port: int = 80, *, wait_s: float = 10) -> bool:
         """Whether an HTTP request is answered with 200."""
         host = f"[{address}]" if ":" in address else address
-        argv = ["curl", "-gsS", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
+        argv = ["curl", "-gsS", "-m", str(wait_s), "-o", "/dev/null", "-w", "%{http_code}"]
         done = self.lab.run([*argv, f"http://{host}:{port}/"], check=False)
         return bool(done.stdout == "200")
 
@@ -106,7 +112,7 @@ class Mac:
         argv = [sys.executable, "-c", _UDP, address, str(port)]
         return self.lab.run(argv, check=False).returncode == 0
 
-    def tcp(self, address: str, port: int, *, wait_s: float = 2) -> str:
+    def tcp(self, address: str, port: int, *, wait_s: float = 5) -> str:
         """How a connect ends: open, refused, unreachable or timeout."""
         argv = [sys.executable, "-c", _TCP, address, str(port), str(wait_s)]
         return self.lab.run(argv).stdout.strip()
@@ -142,6 +148,11 @@ class Mac:
         paths = [path for path in sorted(home.rglob("*")) if path.is_file()]
         return {str(path.relative_to(home)): path.read_bytes() for path in paths}
 
+    def forget(self) -> None:
+        """Take the tunnel down, and remove every file; the helper's image stays."""
+        self.macnet("down")
+        self.remove_files()
+
     def remove_files(self) -> None:
         """Remove everything below MACNET_HOME, as a user might."""
         shutil.rmtree(self.lab.paths.mac_home)
@@ -162,3 +173,16 @@ def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> float:
         took = time.monotonic() - began
         assert took < timeout_s, f"{what} not within {timeout_s:g} s"
         time.sleep(0.05)
+
+
+@contextmanager
+def person(mac: Mac, within: Sequence[str] = ()) -> Iterator[MacUser]:
+    """A user of the Mac side, and afterwards nothing of theirs; ``within`` is as in `MacUser`."""
+    with MacUser(mac.lab, within=within) as user:
+        yield user
+        home = str(user.home / "macnet")
+        mac.macnet("down", "--purge", env={"MACNET_HOME": home}, check=False)
+        for pid in mac.clients():
+            known = ProcessId.of(pid)
+            os.kill(pid, signal.SIGKILL)
+            assert known is None or known.wait_gone(5)

@@ -54,7 +54,8 @@ def test_wrong_usage(mac: Mac, words: tuple[str, ...]) -> None:
     with nothing_changes(mac):
         done = mac.macnet(*words, check=False)
         assert done.returncode == 2
-        assert "Error" in done.stderr
+        assert done.stderr.startswith("error: ")
+        assert "\nhint: " in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from tests.e2e.steps import Mac
 from tests.e2e.world import assert_traffic, look, make_network, remove_network
@@ -13,20 +14,20 @@ def has_nothing_of_ours(mac: Mac) -> bool:
     return not mac.lab.docker("ps", "-aq", "--filter", "label=io.macnet.role").split()
 
 
-def test_down_keeps_files_and_image_for_the_next_setup(clean: Mac) -> None:
-    before = look(clean)
-    clean.macnet("setup")
-    made = look(clean)
+def test_down_keeps_files_and_image_for_the_next_setup(purged: Mac) -> None:
+    before = look(purged)
+    purged.macnet("setup")
+    made = look(purged)
     assert made.images > before.images
     assert made.addresses > before.addresses
     assert made.routes > before.routes
-    client = ProcessId.of(clean.client_pid())
+    client = ProcessId.of(purged.client_pid())
     assert client is not None
 
-    done = clean.macnet("down")
+    done = purged.macnet("down")
     for words in ("disconnected", "removed macnet-server", "removed macnet-relay", "--purge"):
         assert words in done.stdout
-    after = look(clean)
+    after = look(purged)
     assert after.containers == before.containers
     assert after.networks == before.networks
     assert after.addresses == before.addresses
@@ -35,22 +36,24 @@ def test_down_keeps_files_and_image_for_the_next_setup(clean: Mac) -> None:
     assert not client.alive()
     assert after.files["tunnels/macnet/macnet.ovpn"] == made.files["tunnels/macnet/macnet.ovpn"]
 
-    clean.macnet("setup")
-    assert (clean.root / "macnet.ovpn").read_bytes() == made.files["tunnels/macnet/macnet.ovpn"]
-    assert_traffic(clean)
+    purged.macnet("setup")
+    assert (purged.root / "macnet.ovpn").read_bytes() == made.files["tunnels/macnet/macnet.ovpn"]
+    assert_traffic(purged)
 
 
-def test_purge_leaves_nothing(clean: Mac) -> None:
-    before = look(clean)
-    clean.macnet("setup")
-    client = ProcessId.of(clean.client_pid())
+def test_purge_leaves_nothing(purged: Mac, tmp_path: Path) -> None:
+    before = look(purged)
+    purged.macnet("setup")
+    client = ProcessId.of(purged.client_pid())
     assert client is not None
     # An image of an older macnet goes as well.
-    clean.lab.docker("commit", "macnet-server", "macnet-helper:older")
-    clean.macnet("down", "--purge")
-    assert look(clean) == before
+    image = purged.lab.docker("inspect", "-f", "{{.Config.Image}}", "macnet-server").strip()
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nLABEL older=yes\n")
+    purged.lab.docker("build", "-t", "macnet-helper:older", str(tmp_path))
+    purged.macnet("down", "--purge")
+    assert look(purged) == before
     assert not client.alive()
-    assert not clean.root.exists()
+    assert not purged.root.exists()
 
 
 def test_down_twice(up: Mac) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,9 +44,10 @@ def test_every_container_of_both_is_reached(up: Mac, second: str) -> None:
     ]
     assert charts[0].keys() == charts[1].keys()
     assert ("app", "redis") in charts[0]
-    kept = tomllib.loads(up.config_file.read_text())["tunnels"]
-    assert list(kept) == [second]
-    assert any(pair.startswith("172.17.0.0/16=") for pair in kept[second]["remap_auto"])
+    kept = json.loads((up.root.with_name(second) / "tunnel.json").read_text())["remaps"]
+    assert any(pair.startswith("172.17.0.0/16=") for pair in kept)
+    assert not json.loads((up.root / "tunnel.json").read_text())["remaps"]
+    assert not up.config_file.exists()
     addresses = [
         [address for container in chart.values() for address in container["addresses"]]
         for chart in charts

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.steps import Mac, wait_until
+from tests.e2e.steps import LANE, Mac, wait_until
+from tests.e2e.world import answers, conversation
 from tests.lab import SINK_PORT, Engine
 from tests.lab.process import PIPE, ProcessId
 
@@ -27,8 +28,9 @@ for _ in range(20):
 s.shutdown(socket.SHUT_WR)
 print("closed" if s.recv(1) == b"" else "data", flush=True)
 """
-#: Seconds until containers answer again after one process or container went away.
-PART_S = 3
+#: Seconds until containers answer again after one process or container went away, on a machine
+#: that runs other tests meanwhile. `test_faults.py` holds it to the three that it takes.
+PART_S = 10
 #: The same after the engine went away, counted from when it answers again.
 ENGINE_S = 30
 
@@ -41,20 +43,35 @@ def main_process(mac: Mac, container: str) -> ProcessId:
     return process
 
 
-def pasta(mac: Mac) -> ProcessId:
-    """The pasta that the relay has started."""
+def relay_part(mac: Mac, name: str) -> ProcessId:
+    """What the relay has started under this name."""
     parent = main_process(mac, "macnet-relay").pid
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    # Its own name: pasta runs as pasta or as pasta.avx2. What else there is may end meanwhile.
-    found = []
-    for pid in map(int, children):
-        with suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text().startswith("pasta"):
-                found.append(pid)
-    assert len(found) == 1, children
+    found: list[int] = []
+
+    def one() -> bool:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        found.clear()
+        # What else there is may end meanwhile, and then the list is not whole (proc(5)).
+        for pid in map(int, children):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().startswith(name):
+                    found.append(pid)
+        return len(found) == 1
+
+    wait_until(one, PART_S, f"one {name} of the relay")
     process = ProcessId.of(found[0])
     assert process is not None
     return process
+
+
+def pasta(mac: Mac) -> ProcessId:
+    """The pasta that the relay has started, as pasta or pasta.avx2."""
+    return relay_part(mac, "pasta")
+
+
+def lane(mac: Mac) -> ProcessId:
+    """The process that carries TCP."""
+    return relay_part(mac, "python3")
 
 
 def kill_main(container: str) -> Callable[[Mac], ProcessId]:
@@ -94,6 +111,7 @@ PARTS: dict[str, Callable[[Mac], ProcessId]] = {
     "openvpn in the server killed": kill_main("macnet-server"),
     "relay killed": kill_main("macnet-relay"),
     "pasta killed": lambda mac: kill(pasta(mac)),
+    **({"TCP lane killed": lambda mac: kill(lane(mac))} if LANE == "kernel" else {}),
     "server restarted": restart("macnet-server"),
     "relay restarted": restart("macnet-relay"),
 }
@@ -106,18 +124,26 @@ def test_a_part_that_ends_comes_back(up: Mac, what: str) -> None:
     gone = PARTS[what](up)
     assert gone.wait_gone(5)
     wait_healed(up, PART_S, what)
-    assert up.pings(up.lab.sample.address("web"))
+    # Podman ends what a killed process leaves some time later, and lists the new one later still.
+    web = up.lab.sample.address("web")
+    wait_until(lambda: up.pings(web, wait_s=0.3), PART_S, f"{what}: a ping is answered")
     assert up.client_pid() == client
-    assert up.containers() == containers
+    wait_until(lambda: up.containers() == containers, PART_S, "the same containers")
 
 
 def test_pasta_killed_again_and_again(up: Mac) -> None:
-    """The relay starts another one each time, and then leaves that alone."""
-    for _ in range(25):
-        old = pasta(up)
-        kill(old)
-        assert old.wait_gone(5)
-        wait_healed(up, PART_S, "pasta killed")
+    """The relay starts another one each time, and then leaves that alone.
+
+    TCP does not notice where the kernel carries it.
+    """
+    web = up.lab.sample.address("web")
+    with conversation(up) as talk:
+        for _ in range(25):
+            old = pasta(up)
+            kill(old)
+            assert old.wait_gone(5)
+            assert LANE == "pasta" or answers(talk)
+            wait_until(lambda: up.pings(web, wait_s=0.3), PART_S, "pasta killed: a ping")
     last = pasta(up)
     assert last != old
     time.sleep(2)
@@ -130,7 +156,7 @@ def test_the_relay_carries_nothing_while_it_is_stopped(up: Mac) -> None:
     up.lab.docker("stop", "--time", "1", "macnet-relay")
     for target in (address, up.lab.sample.address6("six-web")):
         # But for the few whose error Linux loses while it is still connecting.
-        ends = [up.tcp(target, 80, wait_s=0.5) for _ in range(15)]
+        ends = [up.tcp(target, 80, wait_s=2) for _ in range(15)]
         assert set(ends) <= {"unreachable", "timeout"}
         assert ends.count("unreachable") >= 12, ends
     up.lab.docker("start", "macnet-relay")
@@ -156,7 +182,8 @@ def test_the_engine_comes_back_with_the_tunnel(up: Mac, what: str) -> None:
     before = main_process(up, "macnet-server")
     ENGINE[what](up.lab.engine)
     up.lab.sample.wait_ready()
-    assert not before.alive()
+    if up.lab.engine.restarts_containers or what == "VM rebooted":
+        assert not before.alive()
     wait_healed(up, ENGINE_S, what)
     assert up.pings(up.lab.sample.address("web"))
     assert up.client_pid() == client

@@ -56,14 +56,6 @@ _UNHEARD = [
 ]
 
 
-@pytest.fixture
-def bare(mac: Mac) -> Mac:
-    """No tunnel and no files; the image is left where there is one."""
-    mac.macnet("down")
-    mac.remove_files()
-    return mac
-
-
 def finishes(mac: Mac) -> None:
     """Whether a plain setup makes of what there is a tunnel, one client and nothing else."""
     mac.macnet("setup")
@@ -83,15 +75,15 @@ def at_stage(mac: Mac, number: int, stage: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_ended_at_the_start_of_a_stage(bare: Mac, stage: str) -> None:
+def test_ended_at_the_start_of_a_stage(clean: Mac, stage: str) -> None:
     """By Ctrl-C, then by SIGKILL at the same place."""
-    code, said = at_stage(bare, signal.SIGINT, stage)
+    code, said = at_stage(clean, signal.SIGINT, stage)
     assert code == 130
     assert f"interrupted while {stage}" in said
     assert "hint: " in said
     assert "Traceback" not in said
-    assert at_stage(bare, signal.SIGKILL, stage)[0] == -signal.SIGKILL
-    finishes(bare)
+    assert at_stage(clean, signal.SIGKILL, stage)[0] == -signal.SIGKILL
+    finishes(clean)
 
 
 @contextmanager
@@ -152,54 +144,54 @@ def lost_packets(mac: Mac) -> int:
 
 
 @pytest.mark.parametrize("ctrl_c", [True, False])
-def test_ended_while_the_client_connects(bare: Mac, ctrl_c: bool) -> None:
+def test_ended_while_the_client_connects(clean: Mac, ctrl_c: bool) -> None:
     def tries() -> bool:
-        log = bare.root / "openvpn.log"
+        log = clean.root / "openvpn.log"
         return log.exists() and "Attempting to establish TCP" in log.read_text()
 
     port = ("-o", "lo", "-p", "tcp", "--dport", "13194")
-    with dropped(bare, *port), running_setup(bare) as running:
+    with dropped(clean, *port), running_setup(clean) as running:
         wait_until(tries, 20, "an openvpn that tries to connect")
         if ctrl_c:
             assert "interrupted while connecting openvpn" in press_ctrl_c(running)
             # What has only half started must not stay.
-            assert bare.clients() == []
+            assert clean.clients() == []
         else:
             running.kill()
             running.wait(10)
-            assert len(bare.clients()) == 1
-    finishes(bare)
+            assert len(clean.clients()) == 1
+    finishes(clean)
 
 
 @pytest.mark.parametrize("ctrl_c", [True, False])
-def test_ended_while_it_waits_for_traffic(bare: Mac, ctrl_c: bool) -> None:
-    with dropped(bare, "-p", "icmp"), running_setup(bare) as running:
+def test_ended_while_it_waits_for_traffic(clean: Mac, ctrl_c: bool) -> None:
+    with dropped(clean, "-p", "icmp"), running_setup(clean) as running:
         assert running.stderr is not None
         assert any("connecting openvpn" in line for line in running.stderr)
         # The line tells of the end of a stage; a ping on its way shows that the next one runs.
-        before = lost_packets(bare)
-        wait_until(lambda: lost_packets(bare) > before, 10, "a ping through the tunnel")
+        before = lost_packets(clean)
+        wait_until(lambda: lost_packets(clean) > before, 10, "a ping through the tunnel")
         if ctrl_c:
             assert "interrupted while waiting for traffic" in press_ctrl_c(running)
         else:
             running.kill()
             running.wait(10)
-    finishes(bare)
+    finishes(clean)
 
 
-def test_two_at_once(bare: Mac) -> None:
-    socket = bare.lab.paths.home / "held.sock"
+def test_two_at_once(clean: Mac) -> None:
+    socket = clean.lab.paths.home / "held.sock"
     with (
-        EngineProxy(socket, bare.lab.engine.socket, hold=r"^GET .*/networks") as proxy,
-        running_setup(bare, proxy) as first,
+        EngineProxy(socket, clean.lab.engine.socket, hold=r"^GET .*/networks") as proxy,
+        running_setup(clean, proxy) as first,
     ):
         assert proxy.held.wait(20)
-        before = look(bare)
+        before = look(clean)
         for command in ("setup", "regenerate", "down"):
-            assert f"another macnet (pid {first.pid})" in bare.fails(8, command)
-        failed = bare.json("setup", check=False)["error"]
+            assert f"another macnet (pid {first.pid})" in clean.fails(8, command)
+        failed = clean.json("setup", check=False)["error"]
         assert (failed["code"], failed["exit_code"]) == ("busy", 8)
-        assert look(bare) == before
+        assert look(clean) == before
 
 
 def test_ctrl_c_during_down_leaves_a_state_that_down_finishes(up: Mac) -> None:
@@ -214,12 +206,12 @@ def test_ctrl_c_during_down_leaves_a_state_that_down_finishes(up: Mac) -> None:
     assert up.files() == {}
 
 
-def test_a_half_written_file_is_no_obstacle(bare: Mac) -> None:
+def test_a_half_written_file_is_no_obstacle(clean: Mac) -> None:
     """What SIGKILL between write and rename leaves: a temporary file beside the real one."""
-    root: Path = bare.root
+    root: Path = clean.root
     (root / "pki").mkdir(parents=True)
     (root / ".tunnel.json.abc.tmp").write_text("{")
     (root / "pki/.pki.json.abc.tmp").write_text("{")
-    finishes(bare)
-    bare.macnet("down", "--purge")
-    assert bare.files() == {}
+    finishes(clean)
+    clean.macnet("down", "--purge")
+    assert clean.files() == {}

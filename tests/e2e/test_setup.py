@@ -14,17 +14,17 @@ from tests.e2e.world import assert_traffic
 CONTAINERS = ("macnet-server", "macnet-relay")
 
 
-def test_a_second_setup_changes_nothing(clean: Mac) -> None:
-    first = clean.macnet("setup")
+def test_a_second_setup_changes_nothing(purged: Mac) -> None:
+    first = purged.macnet("setup")
     assert "The tunnel is up: " in first.stdout
     assert "Nothing had to change." not in first.stdout
-    before = clean.containers(), (clean.root / "macnet.ovpn").read_bytes(), clean.client_pid()
-    second = clean.macnet("setup")
+    before = purged.containers(), (purged.root / "macnet.ovpn").read_bytes(), purged.client_pid()
+    second = purged.macnet("setup")
     assert "Nothing had to change." in second.stdout
-    after = clean.containers(), (clean.root / "macnet.ovpn").read_bytes(), clean.client_pid()
+    after = purged.containers(), (purged.root / "macnet.ovpn").read_bytes(), purged.client_pid()
     assert after == before
     assert set(before[0]) == set(CONTAINERS)
-    assert_traffic(clean)
+    assert_traffic(purged)
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -32,7 +32,7 @@ def test_a_second_setup_changes_nothing(clean: Mac) -> None:
 def test_setup_after_a_container_was_lost(up: Mac, words: tuple[str, ...], container: str) -> None:
     up.lab.docker(*words, container)
     # A kill is answered before the engine has noticed the end.
-    wait_until(lambda: container not in up.containers(), 10, "the end")
+    wait_until(lambda: container not in up.containers(), 20, "the end")
     up.macnet("setup")
     assert set(up.containers()) == set(CONTAINERS)
     assert_traffic(up)

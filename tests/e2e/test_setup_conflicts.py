@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from macnet.config import DEFAULT_PORT, DEFAULT_TUNNEL_SUBNET
+from macnet.values import DEFAULT_PORT, DEFAULT_TUNNEL_SUBNET
 from tests.e2e.steps import PROGRAM, Mac
 from tests.e2e.world import assert_traffic, listener, look, network
 from tests.lab.process import run
@@ -129,14 +129,14 @@ def test_remap_reaches_both(lan: Mac) -> None:
     assert "Nothing had to change." in lan.macnet("setup").stdout
 
 
-def test_a_remap_is_kept_in_the_config_file(lan: Mac) -> None:
-    """It outlives the tunnel's own record, and what the user writes there counts."""
+def test_a_remap_is_kept_with_the_tunnel(lan: Mac) -> None:
+    """config.toml stays the user's; a `remap` in it counts, and so does what setup chose."""
     file = lan.config_file
     mine = "# mine\nclient = 'auto'  # as ever\n"
     file.write_text(mine)
 
-    def kept() -> dict[str, object]:
-        found: dict[str, object] = tomllib.loads(file.read_text())["tunnels"]["macnet"]
+    def kept() -> list[str]:
+        found: list[str] = json.loads((lan.root / "tunnel.json").read_text())["remaps"]
         return found
 
     def pings(subnet: str) -> bool:
@@ -144,34 +144,43 @@ def test_a_remap_is_kept_in_the_config_file(lan: Mac) -> None:
         return lan.pings(str(IPAddress(IPNetwork(subnet).first + place)))
 
     lan.macnet("setup", "--remap", "auto")
-    assert kept() == {"remap": ["auto"], "remap_auto": ["172.18.0.0/16=10.192.0.0/16"]}
-    before = file.read_bytes()
-    assert before.decode().startswith(mine)
-    # Without the record of the last setup, and with nothing asked for.
+    assert kept() == ["172.18.0.0/16=10.192.0.0/16"]
+    # It outlives the helper, and nothing has to be asked for again.
     lan.macnet("down")
-    (lan.root / "tunnel.json").unlink()
-    lan.macnet("setup")
+    done = lan.macnet("setup")
+    assert "remembered: --remap auto" in done.stderr
     assert pings("10.192.0.0/16")
-    assert file.read_bytes() == before
-    # The user moves it.
-    file.write_text(file.read_text().replace("10.192.0.0/16", "10.201.0.0/16"))
+    # What fails is not kept.
+    lan.fails(5, "setup", "--remap", "172.18.0.0/16=172.17.0.0/16")
+    assert kept() == ["172.18.0.0/16=10.192.0.0/16"]
+    # The user chooses the range; the file counts from the next setup on.
+    lan.macnet("setup", "--unset", "remap")
+    assert kept() == []
+    file.write_text('remap = ["172.18.0.0/16=10.201.0.0/16"]\n')
     lan.macnet("regenerate")
+    assert not pings("10.201.0.0/16")
+    lan.macnet("setup")
     assert pings("10.201.0.0/16")
     [told] = lan.json("status")["status"]["remaps"]
     assert told == {"subnet": "172.18.0.0/16", "seen": "10.201.0.0/16"}
-    # What fails is not kept.
-    before = file.read_bytes()
-    lan.fails(5, "setup", "--remap", "172.18.0.0/16=172.17.0.0/16")
-    assert file.read_bytes() == before
-    # It ends.
+    # An option takes it back.
     done = lan.macnet("setup", "--remap", "")
     assert "extra (172.18.0.0/16) is not routed" in done.stderr
-    assert file.read_text() == mine
-    lan.macnet("setup", "--remap", "172.18.0.0/16=10.202.0.0/16")
-    assert kept() == {"remap": ["172.18.0.0/16=10.202.0.0/16"]}
+    file.write_text(mine)
     lan.macnet("down", "--purge")
     assert file.read_text() == mine
     file.unlink()
+
+
+def test_ranges_that_an_older_macnet_chose_are_taken_over_once(lan: Mac) -> None:
+    text = '[tunnels.macnet]\nremap = ["auto"]\nremap_auto = ["172.18.0.0/16=10.205.0.0/16"]\n'
+    lan.config_file.write_text(text)
+    lan.macnet("setup")
+    remaps = json.loads((lan.root / "tunnel.json").read_text())["remaps"]
+    assert remaps == ["172.18.0.0/16=10.205.0.0/16"]
+    lan.macnet("down", "--purge")
+    assert lan.config_file.read_text() == text
+    lan.config_file.unlink()
 
 
 def test_no_tunnel_where_containers_answer_already(clean: Mac, tmp_path: Path) -> None:

@@ -8,18 +8,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.bed import Bed
 from benchmarks.soak import soak
 from tests.e2e.steps import Mac
 
 SECONDS = 20.0
+CONNECTIONS = 1000
 
 
+@pytest.mark.alone
 def test_eight_streams_neither_stall_nor_leak(up: Mac, tmp_path: Path) -> None:
     bed = Bed(up.lab)
     bed.up()
     try:
-        passed = soak(bed, SECONDS, tmp_path)
+        passed = soak(bed, SECONDS, CONNECTIONS, tmp_path)
     finally:
         bed.remove_target()
     record = json.loads((tmp_path / "soak.json").read_text())

@@ -148,7 +148,7 @@ def listener(mac: Mac, port: int) -> Iterator[Running]:
     """A program on the Mac side that holds a port of 127.0.0.1."""
     argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
     with running(mac, argv) as process:
-        wait_until(lambda: mac.tcp("127.0.0.1", port) == "open", 10, f"a listener on {port}")
+        wait_until(lambda: mac.tcp("127.0.0.1", port) == "open", 20, f"a listener on {port}")
         yield process
 
 

@@ -2,7 +2,7 @@
 
 from .engine import Engine
 from .errors import CommandError, LabError
-from .images import BASE_IMAGE
+from .images import BASE_IMAGE, PASTA_IMAGE, make_pasta_image
 from .lab import Lab
 from .sample import (
     HTTP_PORT,
@@ -18,6 +18,7 @@ from .status import LabStatus
 __all__ = [
     "BASE_IMAGE",
     "HTTP_PORT",
+    "PASTA_IMAGE",
     "PUBLISHED_PORT",
     "REDIS_ADDRESS",
     "REDIS_PORT",
@@ -29,4 +30,5 @@ __all__ = [
     "LabError",
     "LabStatus",
     "Sample",
+    "make_pasta_image",
 ]

@@ -7,13 +7,15 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from .engine import KINDS
 from .errors import LabError
+from .images import BASE_IMAGE
 from .lab import DEFAULT_CLIENT, DEFAULT_ENGINE, Lab
 from .mac import CLIENTS
+from .members import KINDS
 from .packages import install, require_root
-from .paths import DEFAULT_ENGINE_NAME, DEFAULT_NAME
+from .paths import DEFAULT_ENGINE_NAME, DEFAULT_NAME, cache_root
 from .status import LabStatus
 
 _ACTIONS = ("start", "stop", "kill", "restart", "reboot")
@@ -32,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: what has started goes on; `make down` ends it", file=sys.stderr)
+        return 130
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
@@ -50,6 +55,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "down":
         lab.down(purge=arguments.purge)
         _say(f"the lab {lab.name} is down")
+        if not arguments.purge:
+            _say(f"{cache_root()} stays for the next time (0.5 GB); `down --purge` removes it too")
         return 0
     if arguments.command == "status":
         status = lab.status()
@@ -60,14 +67,21 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return 0 if status.healthy else 1
     if arguments.command == "engine":
         return _engine(lab, arguments)
-    words = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+    if arguments.command == "shell":
+        words = ["bash", "--norc", "-i"]
+    else:
+        words = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
     if not words:
         raise LabError("no command to run", "python -m tests.lab run COMMAND...")
     if arguments.engine not in lab.members:
         raise LabError(
             f"no such engine in the lab: {arguments.engine}", f"it has {', '.join(lab.members)}"
         )
-    lab.mac.replace_process(words, lab.mac_environment(engine=arguments.engine))
+    environment = lab.mac_environment({"MACNET_BASE_IMAGE": BASE_IMAGE}, arguments.engine)
+    # macnet of this checkout, by its name; the prompt says where it runs.
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["PS1"] = f"({lab.name}, the Mac's side) \\W $ "
+    lab.mac.replace_process(words, environment)
     return 0
 
 
@@ -100,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--browser", action="store_true", help="and Chromium, for `macnet map`")
     up = commands.add_parser("up", help="bring the lab up")
     up.add_argument(
-        "--engine", choices=KINDS, help=f"where dockerd comes from (default: {DEFAULT_ENGINE})"
+        "--engine", choices=KINDS, help=f"which engine, and from where (default: {DEFAULT_ENGINE})"
     )
     up.add_argument(
         "--client",
@@ -112,7 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="say what runs; exit code 1 unless all is well")
     status.add_argument("--json", action="store_true", help="print JSON")
     run = commands.add_parser("run", help="run a command on the Mac side")
-    run.add_argument("--engine", default=DEFAULT_ENGINE_NAME, help="engine that DOCKER_HOST names")
+    shell = commands.add_parser("shell", help="open a shell on the Mac side")
+    for one in (run, shell):
+        one.add_argument(
+            "--engine", default=DEFAULT_ENGINE_NAME, help="engine that DOCKER_HOST names"
+        )
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND...")
     engine = commands.add_parser(
         "engine", help="stop, kill, restart or reboot an engine; add or remove one"
@@ -122,12 +140,12 @@ def _parser() -> argparse.ArgumentParser:
         "engine", nargs="?", default=DEFAULT_ENGINE_NAME, help="its name (default: %(default)s)"
     )
     engine.add_argument(
-        "--kind", choices=KINDS, default="host", help="for add: where dockerd comes from"
+        "--kind", choices=KINDS, default="host", help="for add: which engine, and from where"
     )
     engine.add_argument(
         "--sample", action="store_true", help="for add: with the sample application"
     )
-    for command in (up, down, status, run, engine):
+    for command in (up, down, status, run, shell, engine):
         command.add_argument("--name", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
 
@@ -140,7 +158,7 @@ def _print(status: LabStatus) -> None:
     health = "healthy" if status.healthy else "not healthy"
     print(f"lab {status.name}: {health}, OpenVPN client {status.client}")
     for one in status.engines:
-        state = f"dockerd {one.version}, pid {one.pid}" if one.healthy else "does not run"
+        state = f"{one.version}, pid {one.pid}" if one.healthy else "does not run"
         sample = {None: "none", True: "runs", False: "does not run"}[one.sample_running]
         print(f"engine {one.name} ({one.kind}): {state}")
         print(f"  {one.docker_host}")

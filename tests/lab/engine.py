@@ -1,4 +1,4 @@
-"""One real dockerd in a VM, with everything a tester may do to it: stop, kill, restart, reboot."""
+"""One real engine in a VM, with everything a tester may do to it: stop, kill, restart, reboot."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from typing import Any
 from .errors import LabError
 from .packages import search_path
 from .process import ProcessId, run, spawn, stop, wait_until
-from .trees import engine_spec, ensure_tree, tree_path
+from .trees import TreeSpec, engine_spec, ensure_tree, tree_path
 from .vm import Vm
 
 Json = Any
 """What an engine answers."""
-KINDS = ("forky", "trixie", "host", "userns")
-"""Engines there are: of two newer Debian releases, the one installed on this machine, and forky's
-with user namespaces, which refuses containers that share the VM's network."""
-_SUBORDINATES = "echo root:100000:65536 | tee /etc/subuid /etc/subgid"
+DOCKER_KINDS = ("forky", "trixie", "host", "userns", "nobridge")
+"""Docker engines: of two newer Debian releases, the one installed on this machine, and forky's
+with user namespaces (root is remapped to a user of its own), and without a default bridge."""
+_FORKYS = ("userns", "nobridge")
+_SUBORDINATES = "echo daemon:100000:65536 | tee /etc/subuid /etc/subgid"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -38,18 +39,19 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Engine:
-    """The engine of one VM."""
+    """The engine of one VM: dockerd, unless a subclass runs another one."""
+
+    program = "dockerd"
+    restarts_containers = True
+    """Whether a start of the engine begins with a start of its containers."""
 
     def __init__(self, vm: Vm, kind: str, cache: Path) -> None:
-        if kind not in KINDS:
-            raise LabError(f"no such engine: {kind}", f"one of {', '.join(KINDS)}")
         self.vm = vm
         self.kind = kind
-        self._suite = "forky" if kind == "userns" else kind
         self._cache = cache
-        self._pid_file = vm.paths.home / "dockerd.json"
-        self._own_pid_file = vm.paths.home / "dockerd.pid"
-        self.log = vm.paths.home / "dockerd.log"
+        self._pid_file = vm.paths.home / f"{self.program}.json"
+        self._own_pid_file = vm.paths.home / f"{self.program}.pid"
+        self.log = vm.paths.home / f"{self.program}.log"
 
     @property
     def name(self) -> str:
@@ -68,12 +70,12 @@ class Engine:
 
     @property
     def process(self) -> ProcessId | None:
-        """The dockerd process, if it runs."""
+        """The engine's process, if it runs."""
         return ProcessId.load(self._pid_file)
 
     @property
     def pid(self) -> int | None:
-        """Process id of dockerd, if it runs."""
+        """Process id of the engine, if it runs."""
         process = self.process
         return process.pid if process else None
 
@@ -84,18 +86,18 @@ class Engine:
 
     @property
     def healthy(self) -> bool:
-        """Whether dockerd runs in a VM that is on, and answers."""
+        """Whether the engine runs in a VM that is on, and answers."""
         return self.vm.on and self.process is not None and self._answers()
 
     def tree_cached(self) -> bool:
         """Whether the engine can be started without building anything."""
-        return self.kind == "host" or tree_path(self._cache, engine_spec(self._suite)).is_dir()
+        spec = self._tree_spec()
+        return spec is None or tree_path(self._cache, spec).is_dir()
 
     def tree(self) -> Path:
         """Root of the system the engine comes from; built if it is not in the cache."""
-        return (
-            Path("/") if self.kind == "host" else ensure_tree(self._cache, engine_spec(self._suite))
-        )
+        spec = self._tree_spec()
+        return Path("/") if spec is None else ensure_tree(self._cache, spec)
 
     def get(self, path: str, timeout_s: float = 10) -> Json:
         """Ask the engine's API; the answer's JSON."""
@@ -130,39 +132,34 @@ class Engine:
         }
 
     def start(self, timeout_s: float = 60) -> None:
-        """Start dockerd, unless it runs; in a new VM if that is off. Wait until it answers."""
+        """Start the engine, unless it runs; in a new VM if that is off. Wait until it answers."""
         if self.process is not None:
             return
         if not self.vm.on:
             self.vm.power_off()
             self.vm.power_on(self.tree())
         self.vm.paths.data.mkdir(parents=True, exist_ok=True)
-        config = self.vm.paths.home / "daemon.json"
-        config.write_text("{}\n")
         self.socket.unlink(missing_ok=True)
-        self._forget_old_ids()
-        if self.kind == "userns":
-            run([*self.vm.enter(), "sh", "-c", _SUBORDINATES])
-        process = spawn(
-            [*self.vm.enter(), *self._argv(config)], self.log, env=self._daemon_environment()
-        )
+        self._prepare()
+        process = spawn([*self.vm.enter(), *self._argv()], self.log, env=self._daemon_environment())
         process.save(self._pid_file)
         wait_until(lambda: self._answers() or not process.alive(), timeout_s)
         if not self._answers():
             self.kill()
             raise LabError(
-                f"dockerd ({self.kind}) did not start: {self._last_words()}", f"see {self.log}"
+                f"{self.program} ({self.kind}) did not start: {self._last_words()}",
+                f"see {self.log}",
             )
 
     def stop(self) -> None:
-        """Stop dockerd in order, and its containers with it."""
+        """Stop the engine in order; dockerd's containers stop with it."""
         process = self.process
         if process is not None:
             stop(process, grace_s=30)
         self._pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """SIGKILL dockerd alone: containerd and the containers stay, as after a crash."""
+        """SIGKILL the engine alone: the containers stay, as after a crash."""
         process = self.process
         if process is not None:
             process.send(signal.SIGKILL)
@@ -170,7 +167,7 @@ class Engine:
         self._pid_file.unlink(missing_ok=True)
 
     def restart(self) -> None:
-        """Stop and start dockerd, as after an update of the engine."""
+        """Stop and start the engine, as after an update of it."""
         self.stop()
         self.start()
 
@@ -194,6 +191,23 @@ class Engine:
                 raise LabError(f"containers do not run: {', '.join(lacking)}", f"see {self.log}")
             time.sleep(0.1)
 
+    def _tree_spec(self) -> TreeSpec | None:
+        """Tree the engine comes from; None for this machine's own file system."""
+        if self.kind == "host":
+            return None
+        return engine_spec("forky" if self.kind in _FORKYS else self.kind)
+
+    def _prepare(self) -> None:
+        """What has to be in the VM before the engine starts."""
+        self._config.write_text("{}\n")
+        self._forget_old_ids()
+        if self.kind == "userns":
+            run([*self.vm.enter(), "sh", "-c", _SUBORDINATES])
+
+    @property
+    def _config(self) -> Path:
+        return self.vm.paths.home / "daemon.json"
+
     def _forget_old_ids(self) -> None:
         """After a crash dockerd takes a zombie, or a stranger with an old id, for its own."""
         self._own_pid_file.unlink(missing_ok=True)
@@ -211,9 +225,9 @@ class Engine:
             return False
         return True
 
-    def _argv(self, config: Path) -> list[str]:
+    def _argv(self) -> list[str]:
         flags = {
-            "config-file": str(config),
+            "config-file": str(self._config),
             "data-root": str(self.vm.paths.data),
             "exec-root": "/run/docker",
             "pidfile": str(self._own_pid_file),
@@ -225,7 +239,9 @@ class Engine:
             "shutdown-timeout": "5",
         }
         if self.kind == "userns":
-            flags["userns-remap"] = "root"
+            flags["userns-remap"] = "daemon"
+        if self.kind == "nobridge":
+            flags["bridge"] = "none"
         return ["dockerd", *(f"--{name}={value}" for name, value in flags.items())]
 
     def _daemon_environment(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import tarfile
@@ -16,6 +17,8 @@ from .trees import BASE_SUITE, base_spec, ensure_tar, ensure_tree
 
 BASE_IMAGE = f"macnet-lab/base:{BASE_SUITE}"
 """Debian with what the helper installs: enough to build on without a network."""
+PASTA_IMAGE = "macnet-lab/base:pasta"
+"""The same, with the helper's build option for kernels that lack the TCP lane."""
 SAMPLE_IMAGE = "macnet-lab/sample:1"
 """busybox, socat and redis."""
 
@@ -38,9 +41,20 @@ _FILES = {
 
 
 def import_base(engine: Engine, cache: Path) -> None:
-    """Give the engine the base image."""
+    """Give the engine the base image, and the other one where all of the lab has pasta for TCP."""
     tar = ensure_tar(cache, ensure_tree(cache, base_spec()))
     engine.docker("import", "--change", 'CMD ["/bin/sh"]', str(tar), BASE_IMAGE, timeout_s=300)
+    if os.environ.get("MACNET_LAB_LANE") == "pasta":
+        make_pasta_image(engine)
+
+
+def make_pasta_image(engine: Engine) -> None:
+    """Give an engine that has the base image the one whose helper carries TCP by pasta."""
+    if engine.docker("images", "--quiet", PASTA_IMAGE).strip():
+        return
+    engine.docker("create", "--name", "pasta-image", BASE_IMAGE)
+    engine.docker("commit", "--change", "ENV MACNET_LANE=pasta", "pasta-image", PASTA_IMAGE)
+    engine.docker("rm", "pasta-image")
 
 
 def import_sample(engine: Engine) -> None:

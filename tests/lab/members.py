@@ -6,12 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .engine import Engine
+from .engine import DOCKER_KINDS, Engine
 from .errors import LabError
 from .forwarding import ForwarderControl
 from .paths import LabPaths
+from .podman import PODMAN_KINDS, Podman
 from .sample import Sample
 from .vm import Vm
+
+KINDS = (*DOCKER_KINDS, *PODMAN_KINDS)
+"""Engines that a lab can have."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,10 @@ class Member:
 
 def make_member(paths: LabPaths, name: str, kind: str, *, has_sample: bool = False) -> Member:
     """The engine of that name in the lab, whether or not it runs."""
-    engine = Engine(Vm(paths.vm(name), paths.home), kind, paths.cache)
+    if kind not in KINDS:
+        raise LabError(f"no such engine: {kind}", f"one of {', '.join(KINDS)}")
+    made = Podman if kind in PODMAN_KINDS else Engine
+    engine = made(Vm(paths.vm(name), paths.home), kind, paths.cache)
     sample = Sample(engine, f"macnet.lab={paths.name}")
     return Member(engine, ForwarderControl(engine, paths.mac_netns), sample, has_sample)
 

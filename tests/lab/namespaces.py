@@ -51,6 +51,18 @@ def kill_in_netns(name: str) -> int:
     return kill_matching(lambda pid: _identity(Path(f"/proc/{pid}/ns/net")) == wanted)
 
 
+def kill_in_mount_namespace(pid: int) -> int:
+    """Kill every process that shares the mount namespace of one, and that one too.
+
+    Their network namespace does not tell: Podman's first thread may be left in a container's.
+    """
+    wanted = _identity(Path(f"/proc/{pid}/ns/mnt"))
+    strangers = (_identity(Path(f"/proc/{other}/ns/mnt")) for other in ("1", "self"))
+    if wanted is None or wanted in strangers:
+        return 0
+    return kill_matching(lambda other: _identity(Path(f"/proc/{other}/ns/mnt")) == wanted)
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     nsfs = _device(Path("/proc/self/ns/net"))
     try:
@@ -75,6 +87,20 @@ def kill_in_cgroup(name: str) -> int:
         return any(line.split(":", 2)[2].split("/")[1:2] == [name] for line in lines)
 
     return kill_matching(inside)
+
+
+def kill_rooted_below(folder: Path) -> int:
+    """Kill every process whose root file system is kept below a folder, as containers' are."""
+
+    def rooted(pid: int) -> bool:
+        try:
+            lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+        except OSError:
+            return False
+        roots = [line for line in lines if line.split()[4] == "/"]
+        return bool(roots) and f"{folder}/" in roots[-1]
+
+    return kill_matching(rooted)
 
 
 def remove_cgroup(name: str) -> None:

@@ -36,6 +36,11 @@ PROGRAMS = {
     "ping": "iputils-ping",
     "ps": "procps",
     "sudo": "sudo",
+    "dnsmasq": "dnsmasq-base",
+    "ld-musl-config": "musl",
+    "tcc": "tcc",
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
 }
 """Program to Debian package."""
 
@@ -49,6 +54,7 @@ _UNITS = {
     "containerd": ["containerd.service"],
     "redis-server": ["redis-server.service"],
     "openvpn": ["openvpn.service"],
+    "openssh-server": ["ssh.service", "ssh.socket"],
 }
 
 

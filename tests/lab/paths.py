@@ -13,7 +13,7 @@ DEFAULT_NAME = "macnet-lab"
 DEFAULT_ENGINE_NAME = "default"
 """Name of the engine that every lab has."""
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SOCKET_PATH_LIMIT = 100
 
 
@@ -42,7 +42,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise LabError(
             f"not a lab or engine name: {name!r}",
-            "use a-z, 0-9 and -, starting with a letter, 24 characters at most",
+            "use a-z, 0-9 and -, starting with a letter, 32 characters at most",
         )
     return name
 

@@ -42,8 +42,13 @@ def base_spec() -> TreeSpec:
     return TreeSpec(
         f"base-{BASE_SUITE}",
         BASE_SUITE,
-        ("openvpn", "passt", "iproute2", "iptables", "nftables", "procps"),
+        ("openvpn", "passt", "iproute2", "iptables", "python3-minimal"),
     )
+
+
+RESOLVED = TreeSpec(f"resolved-{BASE_SUITE}", BASE_SUITE, ("systemd-resolved", "dbus-daemon"))
+
+KIND = TreeSpec(f"kind-{BASE_SUITE}", BASE_SUITE, ("kind",))
 
 
 def engine_spec(suite: str) -> TreeSpec:
@@ -58,6 +63,15 @@ def engine_spec(suite: str) -> TreeSpec:
         "ca-certificates",
     )
     return TreeSpec(f"engine-{suite}", suite, packages)
+
+
+def podman_spec(suite: str) -> TreeSpec:
+    """Tree of a Podman; netavark, its network backend, programs iptables or nftables itself."""
+    packages = (
+        *("podman", "netavark", "aardvark-dns", "conmon", "runc", "catatonit"),
+        *("iptables", "nftables", "iproute2", "procps", "ca-certificates"),
+    )
+    return TreeSpec(f"podman-{suite}", suite, packages)
 
 
 def tree_path(cache: Path, spec: TreeSpec) -> Path:
@@ -81,6 +95,56 @@ def ensure_tree(cache: Path, spec: TreeSpec) -> Path:
         _trim(unfinished)
         unfinished.rename(path)
     return path
+
+
+def ensure_resolved(cache: Path) -> Path:
+    """systemd-resolved and what it needs besides the base tree.
+
+    To install it would replace the machine's resolv.conf, and it needs systemd, which need not run.
+    """
+    return _ensure_unpacked(cache, RESOLVED)
+
+
+def ensure_kind(cache: Path) -> Path:
+    """The program kind; it starts wherever glibc is 2.34 or later."""
+    return _ensure_unpacked(cache, KIND) / "usr/bin/kind"
+
+
+def _ensure_unpacked(cache: Path, spec: TreeSpec) -> Path:
+    """Packages with what they need besides the base tree: unpacked, not installed."""
+    base = ensure_tree(cache, base_spec())
+    path = tree_path(cache, spec)
+    with locked(path.with_suffix(".lock")):
+        if path.is_dir():
+            return path
+        unfinished, work = path.with_suffix(".partial"), path.with_suffix(".apt")
+        for folder in (unfinished, work):
+            remove_tree(folder)
+        for name in ("state/lists/partial", "cache/archives/partial"):
+            (work / name).mkdir(parents=True)
+        (work / "sources.list").write_text(f"deb {mirror()} {spec.suite} main\n")
+        chosen = {
+            "Dir::State": work / "state",
+            "Dir::State::status": base / "var/lib/dpkg/status",
+            "Dir::Cache": work / "cache",
+            "Dir::Etc::sourcelist": work / "sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "APT::Sandbox::User": "root",
+            "Acquire::Languages": "none",
+        }
+        apt = ["apt-get", "-q", *(word for one in chosen.items() for word in ("-o", _set(*one)))]
+        run([*apt, "update"], timeout_s=_TIMEOUT_S)
+        wanted = ["install", "-y", "--no-install-recommends", "--download-only"]
+        run([*apt, *wanted, *spec.packages], timeout_s=_TIMEOUT_S)
+        for package in sorted((work / "cache/archives").glob("*.deb")):
+            run(["dpkg", "-x", package, unfinished])
+        remove_tree(work)
+        unfinished.rename(path)
+    return path
+
+
+def _set(name: str, value: object) -> str:
+    return f"{name}={value}"
 
 
 def ensure_tar(cache: Path, tree: Path) -> Path:

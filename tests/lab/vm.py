@@ -10,7 +10,9 @@ from .namespaces import (
     delete_netns,
     enter_netns,
     kill_in_cgroup,
+    kill_in_mount_namespace,
     kill_in_netns,
+    kill_rooted_below,
     netns_exists,
     remove_cgroup,
 )
@@ -68,10 +70,16 @@ class Vm:
 
     def power_off(self) -> None:
         """Kill everything in the VM at once; bridges, rules and mounts go with its namespaces."""
+        if self.anchor is not None:
+            kill_in_mount_namespace(self.anchor.pid)
         kill_in_netns(self.paths.netns)
         kill_in_cgroup(self.paths.netns)
+        kill_rooted_below(self.paths.data)
         delete_netns(self.paths.netns)
         remove_cgroup(self.paths.netns)
+        # Podman's containers are in groups below one that all labs share, and which stays.
+        for container in self.paths.data.glob("storage/overlay-containers/*"):
+            remove_cgroup(f"libpod_parent/libpod-{container.name}")
         self._anchor_file.unlink(missing_ok=True)
 
     def enter(self) -> list[str]:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from macnet import __version__, host
 from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
+from macnet.routes import list_routes
 from macnet.runner import SystemRunner
 
-from . import looks, trips
+from . import looks, names, trips
 from .report import Outcome, Step, run_steps, summary
+
+TUNNELBLICK_LOGS = Path("/Library/Application Support/Tunnelblick/Logs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mac", description=__doc__)
     parser.add_argument(
         "--look-only", action="store_true", help="set nothing up: no import, no agent"
+    )
+    parser.epilog = (
+        "Run it once more with Wi-Fi and cables off, after `macnet setup --client tunnelblick`: "
+        "then it looks at what Tunnelblick does without a network."
     )
     arguments = parser.parse_args(argv)
     system = host.system()
@@ -37,11 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("Tunnelblick", partial(looks.tunnelblick_list, runner, places)),
     ]
     if not arguments.look_only:
-        print("macOS may ask for consent and for an administrator's password. What stays is the")
-        print("configuration macnet in Tunnelblick; the round trip ends with how to remove it.")
+        print("macOS may ask for consent and for an administrator's password, sudo for yours, and")
+        print("Tunnelblick whether to remove the configuration macnet at the end: let it.")
+        print("How names are kept takes about three minutes.")
+        online = trips.has_network(list_routes(runner, system))
         steps += [
-            ("Round trip", partial(trips.round_trip, runner, places, system)),
+            ("Round trip", partial(trips.round_trip, runner, places, system))
+            if online
+            else ("Offline", partial(trips.offline, runner, places)),
+            ("openvpn", partial(trips.openvpn, runner, system)),
             ("Agent", partial(trips.agent, runner)),
+            ("Names", partial(names.names, names.Stage(runner))),
+            ("Tunnelblick's log", partial(names.tunnelblick_log, TUNNELBLICK_LOGS)),
         ]
     print(f"# macnet {__version__} on a Mac")
     found = run_steps(steps, partial(print, flush=True))

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from macnet.agent import plan_job
 from macnet.agent.launchd import launchd_plist
@@ -22,9 +22,10 @@ from macnet.clients.tunnelblick_script import KNOWN_STATES, Tunnelblick
 from macnet.host import list_interfaces
 from macnet.models import Route
 from macnet.render import template_names, template_text
-from macnet.routes import find_route, list_routes, parse_netstat, parse_route_get
+from macnet.routes import compare_routes, list_routes, parse_netstat
 from macnet.runner import CommandRunner
 
+from .reach import interface_of
 from .report import Seen, judge, still_open, verified
 
 _ROUTES_ASKED = 25
@@ -92,9 +93,9 @@ def routing_table(runner: CommandRunner) -> Iterator[Seen]:
         address = IPAddress(route.destination.first + (route.destination.size > 2))
         asked += 1
         done = runner.run(["route", "-n", "get", str(address)], check=False)
-        answer, expected = parse_route_get(done.stdout), find_route(routes, address)
-        if answer is None or expected is None or answer.interface != expected.interface:
-            wrong.append(f"{address}: route says {answer}, netstat {expected}")
+        answer = interface_of(done.stdout)
+        if answer is None or not compare_routes([IPNetwork(address)], routes, answer).present:
+            wrong.append(f"{address}: route says {answer}, netstat another interface")
     what = "route -n get agrees with netstat"
     yield judge(what, bool(asked) and not wrong, "; ".join(wrong) or f"{asked} asked")
 
@@ -113,19 +114,11 @@ def _plain(routes: tuple[Route, ...]) -> Iterator[Route]:
 
 
 def interfaces() -> Iterator[Seen]:
-    """utun interfaces and their addresses."""
+    """The interfaces and their addresses."""
     found = list_interfaces()
     loopback = next((i for i in found if i.name == "lo0"), None)
     has_it = loopback is not None and any(str(n.ip) == "127.0.0.1" for n in loopback.addresses)
     yield judge("lo0 has 127.0.0.1", has_it, ", ".join(i.name for i in found))
-    tunnels = [i for i in found if i.name.startswith("utun")]
-    if not tunnels:
-        yield still_open("utun interfaces are point to point", "there is none")
-    else:
-        flags = ", ".join(f"{i.name} {i.point_to_point}" for i in tunnels)
-        yield judge(
-            "utun interfaces are point to point", all(i.point_to_point for i in tunnels), flags
-        )
 
 
 def tunnelblick_list(runner: CommandRunner, places: TunnelblickPlaces) -> Iterator[Seen]:

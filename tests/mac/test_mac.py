@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import plistlib
-from collections.abc import Sequence
+import shutil
+import socket
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from netaddr import IPAddress, IPNetwork
 
 from macnet import host
-from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
+from macnet.clients.tunnelblick_bundle import TunnelblickPlaces, write_bundle
 from macnet.errors import ClientFailed
+from macnet.models import Route
+from macnet.paths import Paths
 from macnet.runner import DEFAULT_TIMEOUT_S, Completed
 
 from . import __main__ as program
-from . import looks, report
+from . import looks, reach, report, trips
 from .report import Outcome, Seen
 
 SAMPLES = Path(__file__).parents[1] / "data/macos"
@@ -29,12 +35,28 @@ default            192.168.1.1        UGScg          en0
 255.255.255.255/32 link#11            UCS            en0      !"""
 
 
+PROCESSES = """\
+    1 /sbin/launchd
+  501 /Applications/Tunnelblick.app/Contents/MacOS/Tunnelblick
+  502 /Applications/Tunnelblick.app/Contents/Resources/Tunnelblick Helper
+  503 sudo /opt/homebrew/sbin/openvpn --management {socket} unix
+  504 /opt/homebrew/sbin/openvpn --cd /x --management {socket} unix
+  505 /opt/homebrew/sbin/openvpn --management /other/openvpn.sock unix
+"""
+
+
 class FakeMac:
-    """Answers like a Mac; ``wrong`` makes `route` name another interface."""
+    """Answers like a Mac; ``wrong`` makes `route` name another interface.
+
+    ``macnet`` holds what macnet's commands answer, ``opened`` is called for `open`.
+    """
 
     def __init__(self) -> None:
+        self.macnet: dict[str, dict[str, object]] = {}
+        self.opened: Callable[[str], object] = str
         self.wrong = False
         self.compiles = True
+        self.sudo_asks = True
         self.rows = ROWS
 
     def find(self, program: str, *places: str) -> str | None:
@@ -68,6 +90,14 @@ class FakeMac:
                 out = f"{path}: OK\n"
             case ["osacompile", *_]:
                 status = 0 if self.compiles else 1
+            case [_, "-m", "macnet", command, *_]:
+                out = json.dumps(self.macnet[command])
+            case ["sudo", "-n", "true"]:
+                status = 1 if self.sudo_asks else 0
+            case ["open", path]:
+                self.opened(path)
+            case ["ps", *_]:
+                out = PROCESSES.format(socket=Paths.default().tunnel("macnet").client_socket)
             case ["osascript", *_]:
                 out = "running\nEXITING\twork\nWARP\tother\n"
         return Completed(tuple(argv), status, out, "" if not status else "syntax error (-2741)")
@@ -128,6 +158,102 @@ def test_a_step_that_breaks_is_a_failure_and_the_others_run() -> None:
     assert [seen.outcome for seen in found] == [Outcome.FAILED, Outcome.VERIFIED]
     assert said == ["## one", "- FAILED one: ClientFailed: it broke", "## two", "- VERIFIED fine"]
     assert report.summary(found) == "1 verified, 1 FAILED, 0 not verified"
+
+
+def test_processes_are_found_in_what_ps_says() -> None:
+    mac = FakeMac()
+    assert trips.tunnelblick_pid(mac) == "501"
+    assert trips.openvpn_processes(mac) == 1
+
+
+def test_the_bundle_that_uninstalls_is_opened(places: TunnelblickPlaces) -> None:
+    mac = FakeMac()
+    said = "Tunnelblick keeps the configuration macnet. Remove it with: open '/tmp/a b/macnet.tblk'"
+    installed = write_bundle(places.private, "macnet", b"client\n")
+
+    def remove(path: str) -> None:
+        assert path == "/tmp/a b/macnet.tblk"
+        shutil.rmtree(installed)
+
+    mac.opened = remove
+    assert trips.uninstall(mac, places, said).outcome is Outcome.VERIFIED
+    assert trips.uninstall(mac, places, "nothing").outcome is Outcome.FAILED
+
+
+def test_offline_has_to_be_named_with_the_way_out(places: TunnelblickPlaces) -> None:
+    mac = FakeMac()
+    mac.macnet["disconnect"] = {"disconnect": {"changed": False}}
+    assert outcomes(list(trips.offline(mac, places))) == {Outcome.OPEN}
+    places.app.mkdir()
+    write_bundle(places.private, "macnet", b"client\n")
+    for hint, outcome in (
+        ("its log tells why", Outcome.FAILED),
+        ("join any network, or use `macnet setup --client openvpn`", Outcome.VERIFIED),
+    ):
+        message = "this Mac has no network, and Tunnelblick waits for one"
+        mac.macnet["connect"] = {"error": {"message": message, "hint": hint}}
+        assert outcomes(list(trips.offline(mac, places))) == {outcome}
+
+
+def test_a_network_is_a_default_route() -> None:
+    lan = Route(IPNetwork("192.168.1.0/24"), "en0")
+    assert not trips.has_network([lan])
+    assert trips.has_network([lan, Route(IPNetwork("0.0.0.0/0"), "en0")])
+
+
+def test_openvpn_is_not_tried_where_it_is_missing() -> None:
+    (seen,) = trips.openvpn(FakeMac(), "macos", terminal=lambda: True)
+    assert seen.outcome is Outcome.OPEN
+    assert "brew install openvpn" in seen.evidence
+
+
+def test_sudo_has_to_ask_in_a_terminal_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    mac = FakeMac()
+    monkeypatch.setattr(mac, "find", lambda *_: "/opt/homebrew/sbin/openvpn")
+    mac.macnet["status"] = {"status": {"engine": {"error": None}, "profile": None}}
+    (seen,) = trips.openvpn(mac, "macos", terminal=lambda: False)
+    assert seen.outcome is Outcome.OPEN
+    assert "terminal" in seen.evidence
+    mac.sudo_asks = False
+    assert not trips.sudo_asks(mac)
+
+
+def endpoint(name: str, address: str, *ports: tuple[int, str]) -> dict[str, object]:
+    listed = [{"number": number, "protocol": protocol} for number, protocol in ports]
+    return {"container": name, "addresses": [address, "fd00::2"], "ports": listed}
+
+
+def test_a_container_with_a_tcp_port_is_chosen() -> None:
+    def networks(*endpoints: dict[str, object]) -> dict[str, object]:
+        left_out = {"reason": "host", "network": {"endpoints": [endpoint("a", "10.0.0.9")]}}
+        return {"networks": [left_out, {"reason": None, "network": {"endpoints": endpoints}}]}
+
+    udp = endpoint("udp", "10.0.0.2", (53, "udp"))
+    web = endpoint("web", "10.0.0.3", (443, "tcp"), (80, "tcp"))
+    ours = endpoint("macnet-server", "10.0.0.4", (1194, "tcp"))
+    assert reach.find_target(networks(ours)) is None
+    assert reach.find_target(networks(udp)) == reach.Target(IPAddress("10.0.0.2"), None)
+    assert reach.find_target(networks(udp, web)) == reach.Target(IPAddress("10.0.0.3"), 80)
+
+
+def test_what_the_other_side_has_acknowledged() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as link,
+        server.accept()[0] as taken,
+    ):
+        assert reach.unacknowledged(link) == 0
+        link.sendall(b"x" * 1000)
+        assert taken.recv(1000, socket.MSG_WAITALL) == b"x" * 1000
+        assert reach.unacknowledged(link) == 0
+        link.setblocking(False)
+        while True:
+            try:
+                link.send(b"x" * 100_000)
+            except BlockingIOError:
+                break
+        # Nobody reads: the other side's buffer is full.
+        assert reach.unacknowledged(link) > 0
 
 
 def test_elsewhere_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:

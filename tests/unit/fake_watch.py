@@ -8,12 +8,13 @@ from typing import cast
 import pytest
 from netaddr import IPNetwork
 
-from macnet.config import Config
 from macnet.engine import EngineEvent
 from macnet.errors import EngineUnreachable, MacnetError
 from macnet.models import Network, Subnet
 from macnet.networks import Selected
-from macnet.tunnel import FollowResult, RouteChanges, Tunnel
+from macnet.settings import Settings
+from macnet.state import NamesChoice, TunnelState
+from macnet.tunnel import RouteChanges, SetupResult, Tunnel
 from macnet.watch import Watch, WatchLine
 
 ONE, TWO = IPNetwork("10.1.0.0/16"), IPNetwork("10.2.0.0/16")
@@ -57,13 +58,23 @@ Step = EngineEvent | MacnetError | float | Callable[[], None]
 class Opened:
     """The tunnel with the settings of one moment."""
 
-    def __init__(self, world: World, config: Config) -> None:
+    def __init__(self, world: World, config: Settings) -> None:
         self.engine = world
-        self.config = config
+        self.settings = config
 
-    def follow(self, engine: World | None = None) -> FollowResult:
+    def state(self) -> TunnelState:
+        return TunnelState(names=self.engine.names)
+
+    def keep_carrier(self) -> bool:
+        return True
+
+    def sync(self, engine: World | None = None) -> SetupResult | None:
         assert engine in {None, self.engine}
         return self.engine.look()
+
+    def on(self, engine: World) -> Opened:
+        assert engine is self.engine
+        return self
 
 
 class World:
@@ -77,19 +88,20 @@ class World:
         self.clock = clock
         self.streams = list(streams)
         self.steps: list[Step] = []
-        self.results: list[FollowResult | MacnetError] = []
+        self.results: list[SetupResult | MacnetError | None] = []
         self.looks: list[float] = []
         self.pings = 0
         self.closed = 0
         self.types: list[str] = []
-        self.config = Config()
+        self.settings_now = Settings()
+        self.names: NamesChoice | None = None
         #: What the settings are at each opening, then as they were.
-        self.settings: list[Config | MacnetError] = []
+        self.settings: list[Settings | MacnetError] = []
         self.told: list[WatchLine] = []
 
     # The tunnel.
 
-    def look(self) -> FollowResult:
+    def look(self) -> SetupResult | None:
         self.looks.append(self.clock.now)
         result = self.results.pop(0) if self.results else changes()
         if isinstance(result, MacnetError):
@@ -139,13 +151,13 @@ class World:
     # Watch.
 
     def watch(self) -> Watch:
-        return Watch(self._open, self.told.append)
+        return Watch(self.open_tunnel, self.told.append)
 
-    def _open(self) -> Tunnel:
-        now = self.settings.pop(0) if self.settings else self.config
+    def open_tunnel(self) -> Tunnel:
+        now = self.settings.pop(0) if self.settings else self.settings_now
         if isinstance(now, MacnetError):
             raise now
-        self.config = now
+        self.settings_now = now
         return cast(Tunnel, Opened(self, now))
 
     def run(self) -> list[str]:
@@ -162,11 +174,17 @@ def changes(
     stale: tuple[IPNetwork, ...] = (),
     repaired: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
-) -> FollowResult:
+) -> SetupResult:
     """What one look gives."""
     network = Network("1", "app", "bridge", "local", internal=False, subnets=(Subnet(ONE),))
-    return FollowResult(
-        set_up=True,
+    return SetupResult(
+        changed=bool(added or removed or repaired),
+        port=13194,
+        tunnel_subnet=IPNetwork("192.168.255.0/24"),
+        client="openvpn",
+        client_reason="the default",
+        profile="macnet.ovpn",
+        verified=None,
         routes=RouteChanges(added, removed, ()),
         stale=stale,
         repaired=repaired,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from macnet.agent import AgentJob, get_agent, launchd, plan_job
+from macnet.agent import AgentJob, get_agent, guarded_folder, launchd, plan_job
+from macnet.agent.base import SEARCH_PATH
 from macnet.agent.launchd import LABEL, LaunchAgent, launchd_plist
 from macnet.agent.systemd import UNIT, SystemdUnit, systemd_unit
 from macnet.errors import AgentFailed, BadValue
@@ -30,6 +31,9 @@ class FakeSystem:
         self.pid = 0
         self.refuses = False
         self.missing = False
+        #: Switched off in System Settings; a job that launchd does not list but holds on to.
+        self.disabled = False
+        self.stuck = False
         self.slow = 2
         self._leaving = 0
 
@@ -56,11 +60,14 @@ class FakeSystem:
                 lines = ("{", "\tstate = running", f"\tpid = {self.pid}", "\tpid-x = 1", "}")
                 out = f"gui/501/{LABEL} = " + "\n".join(lines)
                 return Completed(tuple(argv), 0 if self.loaded else 113, out * self.loaded, "")
+            case ["launchctl", "enable", "gui/501/io.github.macnet.watch"]:
+                self.disabled = False
             case ["launchctl", "bootout", _]:
-                self._leaving = self.slow
+                self.stuck = False
+                self._leaving = self.slow if self.loaded else 0
                 return Completed(tuple(argv), 0, "", "")
             case ["launchctl", "bootstrap", "gui/501", file]:
-                if self.refuses or self.loaded:
+                if self.refuses or self.loaded or self.disabled or self.stuck:
                     said = "Bootstrap failed: 5: Input/output error\n"
                     return Completed(tuple(argv), 5, "", said)
                 assert plistlib.loads(Path(file).read_bytes())["Label"] == LABEL
@@ -100,7 +107,8 @@ def test_the_job_keeps_what_names_the_engine_and_nothing_else() -> None:
         "DOCKER_HOST": "unix:///Users/ann/.colima/docker.sock",
         "DOCKER_CONFIG": "/Users/ann/.docker",
         "MACNET_HOME": "/Users/ann/macnet",
-        "MACNET_CLIENT": "tunnelblick",
+        "MACNET_CONTEXT": "colima",
+        "MACNET_EXCLUDE": "admin",
         "DOCKER_CONTEXT": "",
         "AWS_SECRET_ACCESS_KEY": "hidden",
         "PATH": "/somewhere",
@@ -112,13 +120,28 @@ def test_the_job_keeps_what_names_the_engine_and_nothing_else() -> None:
         "DOCKER_HOST",
         "DOCKER_CONFIG",
         "MACNET_HOME",
-        "MACNET_CLIENT",
+        "MACNET_CONTEXT",
         "PATH",
     }
     search_path = found.environment["PATH"].split(":")
     assert "/opt/homebrew/bin" in search_path
     assert search_path[-1] == "/opt/tools"
     assert "/somewhere" not in search_path
+
+
+def test_the_job_names_macnet_as_it_runs_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python3"
+    monkeypatch.setattr("sys.executable", str(python))
+    assert plan({}).argv == (str(python), "-P", "-m", "macnet", "watch")
+    (tmp_path / "macnet").touch()
+    assert plan({}).argv == (str(tmp_path / "macnet"), "watch")
+
+
+def test_without_openvpn_the_job_has_the_usual_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeSystem, "find", lambda *_: None)
+    assert plan({}).environment == {"PATH": ":".join(SEARCH_PATH)}
 
 
 def test_a_context_wins_and_a_password_is_refused() -> None:
@@ -134,6 +157,9 @@ def test_which_agent(tmp_path: Path, system: FakeSystem) -> None:
     found = get_agent("macos", system, tmp_path, 501, {})
     assert isinstance(found, LaunchAgent)
     assert found.file == tmp_path / "Library/LaunchAgents/io.github.macnet.watch.plist"
+    unit = get_agent("linux", system, tmp_path, 501, {"SUDO_USER": "ann"})
+    assert isinstance(unit, SystemdUnit)
+    assert unit.file == tmp_path / ".config/systemd/user" / UNIT
     unit = get_agent("linux", system, tmp_path, 0, {"XDG_CONFIG_HOME": str(tmp_path / "c")})
     assert isinstance(unit, SystemdUnit)
     assert unit.file == tmp_path / "c/systemd/user" / UNIT
@@ -145,7 +171,11 @@ def test_launchd_plist_has_absolute_paths_and_restarts_only_after_a_crash(tmp_pa
     plist = launchd_plist(job(tmp_path))
     assert plist["KeepAlive"] == {"SuccessfulExit": False}
     assert plist["RunAtLoad"] is True
+    # "Background" would be slowed down, and routes are wanted at once.
+    assert plist["ProcessType"] == "Standard"
     assert plist["ProgramArguments"] == ["/x/macnet", "watch"]
+    assert plist["EnvironmentVariables"] == {"PATH": "/bin"}
+    assert plist["StandardErrorPath"] == plist["StandardOutPath"] == str(job(tmp_path).log)
     assert Path(str(plist["StandardOutPath"])).is_absolute()
     assert "~" not in plistlib.dumps(plist).decode()
 
@@ -154,14 +184,14 @@ def test_launchd_install_twice_change_and_uninstall(tmp_path: Path, system: Fake
     agent = LaunchAgent(system, tmp_path / "LaunchAgents", 501)
     first = job(tmp_path)
     assert agent.install(first) is True
-    assert system.verbs() == ["bootstrap"]
+    assert system.verbs() == ["enable", "bootstrap"]
     assert agent.file.stat().st_mode & 0o777 == 0o644
     assert agent.install(first) is False
-    assert system.verbs() == ["bootstrap"]
+    assert system.verbs() == ["enable", "bootstrap"]
     now = agent.status(first.log)
     assert (now.installed, now.loaded, now.pid) == (True, True, 77)
     assert agent.install(job(tmp_path, "--context", "x")) is True
-    assert system.verbs() == ["bootstrap", "bootout", "bootstrap"]
+    assert system.verbs()[2:] == ["bootout", "enable", "bootstrap"]
     assert agent.uninstall() is True
     assert not agent.file.exists()
     assert agent.uninstall() is False
@@ -169,11 +199,47 @@ def test_launchd_install_twice_change_and_uninstall(tmp_path: Path, system: Fake
     assert (now.installed, now.loaded, now.pid) == (False, False, None)
 
 
+@pytest.mark.parametrize(("loaded", "written"), [(True, False), (False, True)])
+def test_launchd_uninstall_takes_whatever_half_there_is(
+    tmp_path: Path, system: FakeSystem, loaded: bool, written: bool
+) -> None:
+    agent = LaunchAgent(system, tmp_path, 501)
+    system.loaded = loaded
+    if written:
+        agent.file.touch()
+    assert agent.uninstall() is True
+    assert not agent.file.exists()
+    assert not system.loaded
+    assert agent.uninstall() is False
+
+
+@pytest.mark.parametrize("state", ["disabled", "stuck"])
+def test_launchd_takes_an_agent_that_was_switched_off_or_left_behind(
+    tmp_path: Path, system: FakeSystem, state: str
+) -> None:
+    setattr(system, state, True)
+    system.slow = 0
+    assert LaunchAgent(system, tmp_path / "LaunchAgents", 501).install(job(tmp_path)) is True
+
+
+def test_a_program_in_a_folder_that_macos_guards(tmp_path: Path) -> None:
+    def program(place: str) -> AgentJob:
+        return AgentJob((str(tmp_path / place), "watch"), {}, tmp_path / "log")
+
+    guarded = program("Documents/macnet/.venv/bin/macnet")
+    assert guarded_folder(guarded, tmp_path) == tmp_path / "Documents"
+    cloud = program("Library/Mobile Documents/com~apple~CloudDocs/macnet/bin/macnet")
+    assert guarded_folder(cloud, tmp_path) == tmp_path / "Library/Mobile Documents"
+    assert guarded_folder(program("code/macnet/.venv/bin/macnet"), tmp_path) is None
+    assert guarded_folder(program("Documents2/bin/macnet"), tmp_path) is None
+
+
 def test_launchd_that_refuses_or_hangs(tmp_path: Path, system: FakeSystem) -> None:
     agent = LaunchAgent(system, tmp_path / "LaunchAgents", 501)
     system.refuses = True
     with pytest.raises(AgentFailed, match="does not load") as caught:
         agent.install(job(tmp_path))
+    assert "Login Items" in (caught.value.hint or "")
     assert "next login" in (caught.value.hint or "")
     assert "Input/output" in (caught.value.detail or "")
     system.refuses = False
@@ -193,7 +259,15 @@ def test_systemd_install_twice_change_and_uninstall(tmp_path: Path, system: Fake
     assert (now.installed, now.loaded, now.pid) == (True, True, 78)
     system.pid = 0
     assert agent.install(first) is True
+    assert system.pid == 78
+    system.enabled = False
+    assert agent.install(first) is True
+    assert system.enabled
+    system.calls.clear()
+    assert agent.install(job(tmp_path, "--context", "x")) is True
+    assert [v for v in system.verbs() if v != "show"] == ["daemon-reload", "enable", "restart"]
     assert agent.uninstall() is True
+    assert (system.pid, system.enabled) == (0, False)
     assert not agent.file.exists()
     assert agent.uninstall() is False
     assert agent.status(first.log).loaded is False

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from macnet import contexts
-from macnet.contexts import EngineAddress, list_contexts, resolve_engine
+from macnet.contexts import EngineAddress, SshTarget, TlsFiles, list_contexts, resolve_engine
 from macnet.errors import ConfigError, EngineUnreachable, MacnetError, UnknownContext
 
 SOCKET = "unix:///run/one.sock"
@@ -105,6 +107,38 @@ def test_sockets_are_tried_in_their_order(tmp_path: Path) -> None:
         assert resolve_engine(None, {}, tmp_path).url == socket
 
 
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("COLIMA_HOME", "default/docker.sock"),
+        ("XDG_CONFIG_HOME", "colima/default/docker.sock"),
+        ("LIMA_HOME", "docker-rootful/sock/docker.sock"),
+        ("TMPDIR", "podman/podman-machine-default-api.sock"),
+    ],
+)
+def test_sockets_are_found_where_variables_move_them(
+    tmp_path: Path, variable: str, path: str
+) -> None:
+    url = make_socket(tmp_path / "moved" / path)
+    assert resolve_engine(None, {variable: str(tmp_path / "moved")}, tmp_path / "home").url == url
+
+
+def test_a_socket_that_an_engine_left_behind_is_passed_over() -> None:
+    with tempfile.TemporaryDirectory(prefix="macnet-") as folder:  # a socket's path is short
+        home = Path(folder)
+        left = home / ".docker" / "run" / "docker.sock"
+        left.parent.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX) as ended:
+            ended.bind(str(left))
+        assert resolve_engine(None, {}, home).url == f"unix://{left}"
+        alive = home / ".rd" / "docker.sock"
+        alive.parent.mkdir()
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(alive))
+            server.listen()
+            assert resolve_engine(None, {}, home).url == f"unix://{alive}"
+
+
 def test_no_engine_at_all(tmp_path: Path) -> None:
     with pytest.raises(EngineUnreachable, match="no Docker engine found") as caught:
         resolve_engine(None, {}, tmp_path)
@@ -127,7 +161,7 @@ def test_an_unknown_context_says_who_named_it(
         resolve_engine(context, environ, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '"name"', "null", "\xff"])
+@pytest.mark.parametrize("text", ["{", "[]", '"name"', "null", "\xff"])
 def test_a_damaged_config_is_an_error_but_only_where_it_is_needed(
     tmp_path: Path, text: str
 ) -> None:
@@ -137,6 +171,13 @@ def test_a_damaged_config_is_an_error_but_only_where_it_is_needed(
     with pytest.raises(ConfigError, match=r"config\.json is not valid JSON"):
         resolve_engine(None, {}, tmp_path)
     assert resolve_engine(None, {"DOCKER_HOST": SOCKET}, tmp_path).url == SOCKET
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_config_names_no_context(tmp_path: Path, text: str) -> None:
+    write_config(tmp_path / ".docker", text)
+    url = make_socket(tmp_path / ".colima" / "default" / "docker.sock")
+    assert resolve_engine(None, {}, tmp_path).url == url
 
 
 @pytest.mark.parametrize(
@@ -177,14 +218,106 @@ def test_engines_on_this_machine_are_taken(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["tcp://10.0.0.5:2376", "ssh://me@build.example", "https://engine.example:2376"]
+    ("url", "meant"),
+    [
+        ("tcp://:2375", "tcp://127.0.0.1:2375"),
+        ("tcp://0.0.0.0:2375", "tcp://127.0.0.1:2375"),
+        ("tcp://[::]:2375", "tcp://[::1]:2375"),
+        ("tcp://localhost", "tcp://localhost:2375"),
+    ],
 )
-def test_engines_elsewhere_are_refused(tmp_path: Path, url: str) -> None:
+def test_addresses_that_mean_this_machine(tmp_path: Path, url: str, meant: str) -> None:
+    assert resolve_engine(None, {"DOCKER_HOST": url}, tmp_path).url == meant
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("ssh://build-box", SshTarget("build-box")),
+        ("ssh://build-box/", SshTarget("build-box")),
+        ("ssh://me@Build.example:2222", SshTarget("Build.example", "me", 2222)),
+        (
+            "ssh://core@127.0.0.1:54321/run/user/501/podman/podman.sock",
+            SshTarget("127.0.0.1", "core", 54321, "/run/user/501/podman/podman.sock"),
+        ),
+        ("ssh://[fd00::7]:22", SshTarget("fd00::7", None, 22)),
+    ],
+)
+def test_engines_that_ssh_reaches(tmp_path: Path, url: str, target: SshTarget) -> None:
     add_context(tmp_path / ".docker", "far", url)
     for context, environ in (("far", {}), (None, {"DOCKER_HOST": url})):
-        with pytest.raises(EngineUnreachable, match="is on another machine") as caught:
-            resolve_engine(context, environ, tmp_path)
-        assert "me@" not in str(caught.value)
+        found = resolve_engine(context, environ, tmp_path)
+        assert (found.ssh, found.machine, found.url) == (target, target.host, url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://-oProxyCommand=touch",
+        "ssh://-l@host",
+        "ssh://me:secret@host",
+        "ssh://host:0",
+        "ssh://host:65536",
+        "ssh://host/sock?x=1",
+        "ssh://ho st",
+        "ssh://host/a b",
+        "ssh://host/a:b",
+        "ssh://",
+    ],
+)
+def test_what_is_no_ssh_address(tmp_path: Path, url: str) -> None:
+    """No word that ssh would take for an option; no password, which would be in a list."""
+    with pytest.raises(ConfigError, match="ssh address of the engine") as caught:
+        resolve_engine(None, {"DOCKER_HOST": url}, tmp_path)
+    assert "secret" not in str(caught.value)
+    assert "ssh://[USER@]HOST" in str(caught.value.hint)
+
+
+def certificates(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / f"{name}.pem").touch()
+    return folder
+
+
+def test_certificates_of_the_environment(tmp_path: Path) -> None:
+    place = certificates(tmp_path / "minikube", "ca", "cert", "key")
+    environ = {
+        "DOCKER_HOST": "tcp://127.0.0.1:55002",
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(place),
+    }
+    files = TlsFiles(place / "ca.pem", place / "cert.pem", place / "key.pem")
+    assert resolve_engine(None, environ, tmp_path).tls == files
+    assert resolve_engine(None, {**environ, "DOCKER_TLS_VERIFY": ""}, tmp_path).tls is None
+    # Without a path they are beside config.json; a socket needs none.
+    del environ["DOCKER_CERT_PATH"]
+    with pytest.raises(ConfigError, match=r"has no ca\.pem"):
+        resolve_engine(None, environ, tmp_path)
+    certificates(tmp_path / ".docker", "ca")
+    found = resolve_engine(None, environ, tmp_path).tls
+    assert found == TlsFiles(tmp_path / ".docker" / "ca.pem")
+    assert resolve_engine(None, {**environ, "DOCKER_HOST": SOCKET}, tmp_path).tls is None
+
+
+def test_certificates_of_a_context(tmp_path: Path) -> None:
+    folder = tmp_path / ".docker"
+    add_context(folder, "tls", "tcp://127.0.0.1:2376")
+    digest = hashlib.sha256(b"tls").hexdigest()
+    place = certificates(folder / "contexts" / "tls" / digest / "docker", "ca", "cert", "key")
+    assert resolve_engine("tls", {}, tmp_path).tls == TlsFiles(
+        place / "ca.pem", place / "cert.pem", place / "key.pem"
+    )
+    text = meta_path(folder, "tls").read_text().replace("false", "true")
+    meta_path(folder, "tls").write_text(text)
+    with pytest.raises(ConfigError, match="does not check the engine's certificate"):
+        resolve_engine("tls", {}, tmp_path)
+
+
+@pytest.mark.parametrize("url", ["tcp://10.0.0.5:2376", "https://10.0.0.5:2376"])
+def test_engines_on_another_machine(tmp_path: Path, url: str) -> None:
+    found = resolve_engine(None, {"DOCKER_HOST": url}, tmp_path)
+    assert (found.machine, found.ssh, found.url) == ("10.0.0.5", None, url)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +326,42 @@ def test_engines_elsewhere_are_refused(tmp_path: Path, url: str) -> None:
 def test_what_is_no_address(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="is not an engine address"):
         resolve_engine(None, {"DOCKER_HOST": url}, tmp_path)
+
+
+def test_a_socket_without_its_kind_is_told_with_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve_engine(None, {"DOCKER_HOST": "/Users/ann/.colima/default/docker.sock"}, tmp_path)
+    assert str(caught.value.hint).endswith(" unix:///Users/ann/.colima/default/docker.sock")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ".docker/run/docker.sock",
+        ".orbstack/run/docker.sock",
+        ".colima/default/docker.sock",
+        ".config/colima/default/docker.sock",
+        ".rd/docker.sock",
+        ".lima/docker-rootful/sock/docker.sock",
+    ],
+)
+def test_engines_are_found_where_they_make_their_sockets(tmp_path: Path, part: str) -> None:
+    url = make_socket(tmp_path / part)
+    assert resolve_engine(None, {}, tmp_path).url == url
+
+
+def test_limas_usable_socket_goes_before_its_rootless_one(tmp_path: Path) -> None:
+    make_socket(tmp_path / ".lima/docker/sock/docker.sock")
+    url = make_socket(tmp_path / ".lima/docker-rootful/sock/docker.sock")
+    assert resolve_engine(None, {}, tmp_path).url == url
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path: Path) -> None:
+    """As editors of Windows write it."""
+    folder = tmp_path / ".docker"
+    add_context(folder, "one", SOCKET)
+    (folder / "config.json").write_bytes(b"\xef\xbb\xbf" + b'{"currentContext": "one"}')
+    assert resolve_engine(None, {}, tmp_path).context == "one"
 
 
 @pytest.mark.parametrize("url", ["tcp://[::1", "http://[bad]/", "tcp://[v.x]:1"])

@@ -20,7 +20,6 @@ from macnet.files import (
     read_private,
     remove_file,
     remove_tunnel_files,
-    replace_file,
     set_aside,
     write_private,
 )
@@ -92,8 +91,8 @@ def test_a_folder_of_the_users_keeps_its_mode(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "hint"),
     [
-        (errno.ENOSPC, "Free some space"),
-        (errno.EDQUOT, "Free some space"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
         (errno.EROFS, "read-only"),
         (errno.EACCES, "sudo"),
         (errno.EIO, "MACNET_HOME"),
@@ -165,6 +164,12 @@ def test_only_one_holds_the_lock_and_the_other_hears_who(tmp_path: Path) -> None
     with pytest.raises(ZeroDivisionError), lock(path):
         raise ZeroDivisionError
     with lock(path):
+        pass
+
+
+def test_a_held_lock_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("macnet.files.time.sleep", lambda _: pytest.fail("it waited"))
+    with lock(tmp_path / "lock"), pytest.raises(Busy), lock(tmp_path / "lock"):
         pass
 
 
@@ -248,25 +253,6 @@ def test_purge_refuses_a_link_in_the_roots_place(tmp_path: Path) -> None:
     assert (tmp_path / "other").exists()
 
 
-def test_a_file_of_the_users_keeps_link_mode_and_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "chown", lambda _, *owner: given.append(owner))
-    real, link = tmp_path / "real", tmp_path / "link"
-    real.write_text("old")
-    real.chmod(0o640)
-    before = real.stat()
-    link.symlink_to(real)
-    replace_file(link, b"new")
-    assert link.is_symlink()
-    assert (real.read_text(), mode(real)) == ("new", 0o640)
-    assert given == [(before.st_uid, before.st_gid)]
-    replace_file(tmp_path / "folder" / "made", b"x")
-    assert mode(tmp_path / "folder" / "made") == 0o600
-    assert names_in(tmp_path) == ["folder", "link", "real"]
-
-
 def test_a_file_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mine"
     path.write_text("old")
@@ -278,13 +264,13 @@ def test_a_file_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.Monke
         remove_file(path)
 
 
-def test_a_file_of_the_users_that_cannot_be_written_stays(
+def test_a_file_that_cannot_be_replaced_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine"
     path.write_text("old")
     monkeypatch.setattr(Path, "replace", failing(errno.EROFS))
     with pytest.raises(StateError, match="Read-only"):
-        replace_file(path, b"new")
+        write_private(path, b"new")
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["mine"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import socket
 import subprocess  # noqa: TID251
 import sys
@@ -36,6 +37,8 @@ def test_system(name: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_is_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 501)
     assert not host.is_root()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert host.is_root()
 
 
 def test_import_does_not_load_psutil() -> None:
@@ -67,14 +70,23 @@ def test_list_interfaces_as_macos_reports_them(monkeypatch: pytest.MonkeyPatch) 
             address(socket.AF_INET6, "fe80::1c2b%en0", "ffff:ffff:ffff:ffff::"),
         ],
         "utun4": [address(socket.AF_INET, "10.8.0.2", None, "10.8.0.2")],
+        "utun5": [address(socket.AF_INET, "10.9.0.2", None, "10.9.0.1")],
+        "gif0": [],
         "en9": [],
     }
-    known = {"en0": stats("up,broadcast,running"), "utun4": stats("up,pointopoint,running")}
+    known = {
+        "en0": stats("up,broadcast,running"),
+        "utun4": stats("up,pointopoint,running"),
+        "utun5": stats("up,running"),
+        "gif0": stats("pointopoint", up=False),
+    }
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: addresses)
     monkeypatch.setattr(psutil, "net_if_stats", lambda: known)
     assert host.list_interfaces() == (
         Interface("en0", (IPNetwork("192.168.1.5/24"), IPNetwork("fe80::1c2b/64"))),
-        Interface("utun4", (IPNetwork("10.8.0.2/32"),), point_to_point=True),
+        Interface("utun4", (IPNetwork("10.8.0.2/32"),)),
+        Interface("utun5", (IPNetwork("10.9.0.2/32"),)),
+        Interface("gif0", (), up=False),
         Interface("en9", (), up=False),
     )
 
@@ -147,3 +159,11 @@ def test_a_zombie_is_not_alive() -> None:
 def test_a_hidden_process_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil.Process, "status", refuse)
     assert host.is_process_alive(os.getpid())
+
+
+def test_the_user_is_not_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "mallory")
+    assert host.user_name() == pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    assert host.user_name() == str(2**31 - 7)

@@ -35,7 +35,7 @@ def test_names_of_the_first_and_of_more_engines() -> None:
     assert paths.vm("old").socket == paths.home / "engine-old" / "docker.sock"
 
 
-@pytest.mark.parametrize("name", ["", "../x", "A", "1a", "a/b", "a" * 25, "a b"])
+@pytest.mark.parametrize("name", ["", "../x", "A", "1a", "a/b", "a" * 33, "a b"])
 def test_unsafe_names_are_refused(name: str) -> None:
     with pytest.raises(LabError, match="not a lab or engine name"):
         LabPaths.of(name)

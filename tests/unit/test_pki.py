@@ -21,8 +21,8 @@ from macnet.pki import (
     DamagedPki,
     create_pki,
     days_left,
-    ensure_pki,
     load_pki,
+    replace_pki,
     save_pki,
 )
 from macnet.progress import Silent
@@ -50,7 +50,10 @@ def parsed(pem: str) -> x509.Certificate:
 def usages(cert: x509.Certificate) -> set[str]:
     usage = cert.extensions.get_extension_for_class(x509.KeyUsage)
     assert usage.critical
-    words = ("digital_signature", "key_cert_sign", "crl_sign", "key_encipherment", "key_agreement")
+    words = (
+        *("digital_signature", "content_commitment", "key_cert_sign", "crl_sign"),
+        *("key_encipherment", "data_encipherment", "key_agreement"),
+    )
     return {word for word in words if getattr(usage.value, word)}
 
 
@@ -68,6 +71,13 @@ def test_the_ca_signs_two_leaves_and_no_further_ca() -> None:
         authority = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         subject = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         assert authority.key_identifier == subject.digest
+
+
+def test_only_what_no_verifier_may_ignore_is_critical() -> None:
+    # RFC 5280, 4.2.1.1, 4.2.1.2: the key identifiers must not be.
+    for pem in (PKI.ca_cert, PKI.server_cert, PKI.client_cert):
+        critical = [one.value for one in parsed(pem).extensions if one.critical]
+        assert [type(value) for value in critical] == [x509.BasicConstraints, x509.KeyUsage]
 
 
 def test_neither_leaf_serves_as_the_other() -> None:
@@ -120,6 +130,9 @@ def test_validity_begins_a_day_early_and_ends_within_825_days() -> None:
         assert cert.not_valid_after_utc == PKI.expires
     east = timezone(timedelta(hours=9))
     assert create_pki("macnet", now=NOW.astimezone(east)).expires == PKI.expires
+    assert create_pki("macnet", now=NOW, days=2).expires == NOW.replace(microsecond=0) + timedelta(
+        1
+    )
     for days in (0, 1, 826):
         with pytest.raises(ValueError, match="days"):
             create_pki("macnet", now=NOW, days=days)
@@ -184,8 +197,8 @@ def test_a_crash_while_saving_leaves_the_old_ones(
         ("ca_cert", "not signed by the CA"),
         ("server_cert", "not signed by the CA"),
         ("client_cert", "not signed by the CA"),
-        ("server_key", "not that of its certificate"),
-        ("client_key", "not that of its certificate"),
+        ("server_key", "does not fit its certificate"),
+        ("client_key", "does not fit its certificate"),
     ],
 )
 def test_a_mix_of_two_is_damage(tmp_path: Path, name: str, reason: str) -> None:
@@ -219,41 +232,21 @@ def test_any_other_text_is_damage(
         load_pki(directory)
 
 
-def test_ensure_makes_them_once(tmp_path: Path) -> None:
+def test_others_take_their_place(tmp_path: Path) -> None:
     directory, progress = tmp_path / "pki", Warnings()
-    first, changed = ensure_pki(directory, "macnet", now=NOW, renew=False, progress=progress)
-    assert changed
-    assert ensure_pki(directory, "macnet", now=NOW, renew=False, progress=progress) == (
-        first,
-        False,
-    )
-    second, changed = ensure_pki(directory, "macnet", now=NOW, renew=True, progress=progress)
-    assert changed
-    assert second.fingerprint != first.fingerprint
-    assert load_pki(directory) == second
+    for pki in (PKI, OTHER):
+        replace_pki(directory, pki, progress)
+        assert load_pki(directory) == pki
     assert not progress.texts
 
 
-def test_ensure_replaces_expired_ones(tmp_path: Path) -> None:
-    save_pki(tmp_path, PKI)
-    before, after = PKI.expires - timedelta(seconds=1), PKI.expires
-    assert ensure_pki(tmp_path, "macnet", now=before, renew=False, progress=Silent()) == (
-        PKI,
-        False,
-    )
-    new, changed = ensure_pki(tmp_path, "macnet", now=after, renew=False, progress=Silent())
-    assert changed
-    assert new.expires > after
-
-
-def test_ensure_sets_damaged_ones_aside(tmp_path: Path) -> None:
+def test_damaged_ones_are_set_aside(tmp_path: Path) -> None:
     directory, progress = tmp_path / "pki", Warnings()
     directory.mkdir()
     (directory / "pki.json").write_text("half")
     (directory / "note").write_text("the user's")
-    new, changed = ensure_pki(directory, "macnet", now=NOW, renew=False, progress=progress)
-    assert changed
-    assert load_pki(directory) == new
+    replace_pki(directory, PKI, progress)
+    assert load_pki(directory) == PKI
     (aside,) = (path for path in tmp_path.iterdir() if path != directory)
     assert (aside / "pki.json").read_text() == "half"
     assert (aside / "note").exists()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from macnet.config import CompLzo
+from macnet.choices import CompLzo
 from macnet.profile import Profile, parse_profile_routes, render_profile
 from tests.lab.standin.rules import SAFE
 
@@ -89,6 +89,38 @@ def test_compression_says_what_was_chosen(choice: str, lines: list[str]) -> None
     assert [line for line in directives(text) if "comp" in line] == lines
 
 
+@pytest.mark.parametrize(
+    ("pushed", "ignored"),
+    [
+        ("redirect-gateway def1", True),
+        ("redirect-private", True),
+        ("dhcp-option DNS 10.0.0.1", True),
+        ("dns server 1 address 10.0.0.1", True),
+        ("route 172.30.0.0 255.255.0.0", False),
+        ("route-ipv6 fd00:9::/64", False),
+        ("route-gateway 192.168.255.1", False),
+        ("topology subnet", False),
+        ("ifconfig 192.168.255.2 255.255.255.0", False),
+        ("ifconfig-ipv6 fd00::2/64 fd00::1", False),
+        ("tun-mtu 16000", False),
+        ("ping 10", False),
+        ("peer-id 0", False),
+        ("cipher AES-256-GCM", False),
+        ("protocol-flags cc-exit tls-ekm", False),
+    ],
+)
+def test_a_server_can_push_routes_and_neither_a_default_route_nor_dns(
+    pushed: str, ignored: bool
+) -> None:
+    # OpenVPN compares the beginning of the option (`apply_pull_filter` in options.c).
+    filters = [line.split('"')[1] for line in directives(render_profile(PROFILE)) if '"' in line]
+    assert any(pushed.startswith(prefix) for prefix in filters) is ignored
+
+
+def test_the_first_retry_is_at_once_and_later_ones_are_soon() -> None:
+    assert "connect-retry 0 2" in directives(render_profile(PROFILE))
+
+
 def test_each_route_is_set_and_its_pushed_copy_ignored() -> None:
     lines = directives(render_profile(PROFILE))
     assert [line for line in lines if "route" in line] == [
@@ -142,7 +174,7 @@ def test_routes_are_read_back(routes: list[IPNetwork]) -> None:
 def test_a_filter_stops_nothing_that_the_profile_does_not_carry(routes: list[IPNetwork]) -> None:
     lines = directives(render_profile(replace(PROFILE, routes=tuple(routes))))
     pushed = [line for line in lines if line.startswith("route")]
-    filters = [line.split('"')[1] for line in lines if line.startswith("pull-filter")]
+    filters = [line.split('"')[1] for line in lines if line.startswith('pull-filter ignore "route')]
     for text, other in zip(pushed, routes, strict=True):
         for prefix, carried in zip(filters, routes, strict=True):
             if text.startswith(prefix):

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
-from macnet.config import RemapWish
 from macnet.errors import SubnetConflict
 from macnet.models import Network, Subnet
 from macnet.networks import Selected, overlap, routed_subnets, select_networks
 from macnet.remaps import POOLS, free_range, remap_networks
+from macnet.values import RemapRequest
 
-AUTO = RemapWish(auto=True)
+AUTO = RemapRequest(auto=True)
 
 
 def net(text: str) -> IPNetwork:
@@ -30,7 +30,7 @@ def bridge(name: str, *subnets: str) -> Network:
 
 def remap(
     networks: Sequence[Network],
-    wish: RemapWish = AUTO,
+    requested: RemapRequest = AUTO,
     *,
     home: Sequence[str] = (),
     known: Mapping[str, str] | None = None,
@@ -40,7 +40,7 @@ def remap(
     reserved = [(net(text), "home") for text in home]
     selected = select_networks(networks, include=[include], exclude=[], reserved=reserved)
     chosen = tuple((net(real), net(seen)) for real, seen in (known or {}).items())
-    return remap_networks(selected, replace(wish, chosen=chosen), reserved)
+    return remap_networks(selected, requested, reserved, chosen=chosen)
 
 
 def pairs(selected: Sequence[Selected]) -> dict[str, str | None]:
@@ -52,14 +52,14 @@ def pairs(selected: Sequence[Selected]) -> dict[str, str | None]:
     }
 
 
-def explicit(*wanted: str) -> RemapWish:
+def explicit(*wanted: str) -> RemapRequest:
     sides = [text.split("=") for text in wanted]
-    return RemapWish(pairs=tuple((net(real), net(seen)) for real, seen in sides))
+    return RemapRequest(pairs=tuple((net(real), net(seen)) for real, seen in sides))
 
 
 def test_nothing_is_remapped_unless_asked_for() -> None:
     networks = [bridge("app", "192.168.1.0/24", "10.1.0.0/24")]
-    (item,) = remap(networks, RemapWish(), home=["192.168.1.0/24"])
+    (item,) = remap(networks, RemapRequest(), home=["192.168.1.0/24"])
     assert pairs([item]) == {"10.1.0.0/24": None}
     assert [str(subnet.cidr) for subnet, _ in item.left_out] == ["192.168.1.0/24"]
 
@@ -101,7 +101,7 @@ def test_a_remap_stays_while_it_is_free() -> None:
     # Not given up when the collision ends either: the client has the route.
     assert pairs(remap(networks, known=known)) == known
     # Without --remap auto it ends.
-    assert pairs(remap(networks, RemapWish(), known=known)) == {"192.168.1.0/24": None}
+    assert pairs(remap(networks, RemapRequest(), known=known)) == {"192.168.1.0/24": None}
     taken = [*home, "10.200.0.0/16"]
     assert pairs(remap(networks, home=taken, known=known)) == {"192.168.1.0/24": "10.192.0.0/24"}
 
@@ -129,18 +129,18 @@ def test_docker_networks_that_are_not_routed_are_in_use_too() -> None:
 
 def test_an_explicit_pair_comes_first() -> None:
     networks = [bridge("app", "10.1.0.0/24")]
-    wish = RemapWish(auto=True, pairs=((net("10.1.0.0/24"), net("172.31.9.0/24")),))
+    request = RemapRequest(auto=True, pairs=((net("10.1.0.0/24"), net("172.31.9.0/24")),))
     for known in ({}, {"10.1.0.0/24": "10.192.0.0/24"}):
-        assert pairs(remap(networks, wish, known=known)) == {"10.1.0.0/24": "172.31.9.0/24"}
+        assert pairs(remap(networks, request, known=known)) == {"10.1.0.0/24": "172.31.9.0/24"}
     # A pair for a network that does not exist waits for it.
-    assert pairs(remap([bridge("other", "10.2.0.0/24")], wish)) == {"10.2.0.0/24": None}
+    assert pairs(remap([bridge("other", "10.2.0.0/24")], request)) == {"10.2.0.0/24": None}
 
 
 def test_an_automatic_one_keeps_off_the_pairs_that_were_asked_for() -> None:
     networks = [bridge("a", "192.168.1.0/24"), bridge("b", "192.168.2.0/24")]
-    wish = RemapWish(auto=True, pairs=((net("192.168.2.0/24"), net("10.192.0.0/24")),))
+    request = RemapRequest(auto=True, pairs=((net("192.168.2.0/24"), net("10.192.0.0/24")),))
     for known in ({}, {"192.168.1.0/24": "10.192.0.0/24"}):
-        assert pairs(remap(networks, wish, home=["192.168.0.0/16"], known=known)) == {
+        assert pairs(remap(networks, request, home=["192.168.0.0/16"], known=known)) == {
             "192.168.1.0/24": "10.192.1.0/24",
             "192.168.2.0/24": "10.192.0.0/24",
         }
@@ -158,14 +158,18 @@ def test_an_explicit_pair_that_cannot_be(seen: str, owner: str) -> None:
     networks = [bridge("app", "10.1.0.0/24"), bridge("other", "10.2.0.0/16")]
     with pytest.raises(SubnetConflict, match=f"{seen} overlaps {owner}") as caught:
         remap(networks, explicit(f"10.1.0.0/24={seen}"), home=["192.168.0.0/16"])
-    assert "--remap auto" in str(caught.value.hint)
+    # The command of the hint works.
+    command = str(caught.value.hint).partition("`")[2].partition("`")[0]
+    pair = command.removeprefix("macnet setup --remap ")
+    selected = remap(networks, explicit(pair), home=["192.168.0.0/16"])
+    assert pairs(selected)["10.1.0.0/24"] == pair.partition("=")[2]
 
 
 def test_two_pairs_to_one_range() -> None:
     networks = [bridge("a", "10.1.0.0/24"), bridge("b", "10.2.0.0/24")]
-    wish = explicit("10.1.0.0/24=172.31.9.0/24", "10.2.0.0/24=172.31.9.0/24")
+    request = explicit("10.1.0.0/24=172.31.9.0/24", "10.2.0.0/24=172.31.9.0/24")
     with pytest.raises(SubnetConflict, match=r"the remap of 10\.1\.0\.0/24"):
-        remap(networks, wish)
+        remap(networks, request)
 
 
 def test_version_6() -> None:
@@ -179,6 +183,41 @@ def test_version_6() -> None:
     assert six.seen_at(IPAddress("fd00:82::a:1")) == IPAddress("fd6d:6163:6e65::a:1")
 
 
+@pytest.mark.parametrize(
+    "seen",
+    ["127.1.0.0/16", "169.254.0.0/16", "224.1.0.0/16", "0.1.0.0/16", "240.1.0.0/16"],
+)
+def test_no_remap_targets_a_range_that_hosts_use_for_themselves(seen: str) -> None:
+    networks = [bridge("app", "172.17.0.0/16")]
+    with pytest.raises(SubnetConflict, match=f"{seen} overlaps"):
+        remap(networks, explicit(f"172.17.0.0/16={seen}"))
+    # Nor one that an earlier version has chosen.
+    chosen = pairs(remap(networks, home=["172.17.0.0/16"], known={"172.17.0.0/16": seen}))
+    assert chosen == {"172.17.0.0/16": "10.192.0.0/16"}
+
+
+@pytest.mark.parametrize(
+    ("home", "block"),
+    [
+        (["10.0.0.0/8"], "172.16.0.0/12"),
+        (["10.0.0.0/8", "172.16.0.0/12"], "198.18.0.0/15"),
+        (["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15"], "100.64.0.0/10"),
+        (["10.5.0.0/16", "10.192.0.0/10", "172.16.0.0/12", "100.64.0.0/10"], "10.0.0.0/8"),
+    ],
+)
+def test_auto_finds_a_range_wherever_one_is_free(home: list[str], block: str) -> None:
+    [(_, seen)] = pairs(remap([bridge("dev", "10.5.0.0/24")], home=home)).items()
+    assert seen is not None
+    assert net(seen) in net(block)
+
+
+def test_networks_that_are_never_routed_take_no_range() -> None:
+    lan = replace(bridge("lan", "10.192.0.0/10"), driver="macvlan")
+    assert pairs(remap([bridge("app", "192.168.1.0/24"), lan], home=["192.168.1.0/24"])) == {
+        "192.168.1.0/24": "10.192.0.0/24"
+    }
+
+
 def test_a_subnet_larger_than_the_pool_stays_left_out() -> None:
     (item,) = remap(
         [
@@ -188,14 +227,14 @@ def test_a_subnet_larger_than_the_pool_stays_left_out() -> None:
     )
     assert not item.routed
     assert item.reason == "10.0.0.0/8 overlaps home"
-    assert free_range(net("0.0.0.0/8"), []) is None
+    assert free_range(net("0.0.0.0/8"), [net("10.0.0.0/24")]) is None
 
 
 # --- properties -------------------------------------------------------------------------------
 
 pool_ranges = st.builds(
-    lambda value, bits: IPNetwork((POOLS[4].first + value, bits), version=4).cidr,
-    st.integers(0, POOLS[4].size - 1),
+    lambda value, bits: IPNetwork((POOLS[4][0].first + value, bits), version=4).cidr,
+    st.integers(0, POOLS[4][0].size - 1),
     st.integers(11, 24),
 )
 sizes = st.integers(11, 30)
@@ -207,7 +246,7 @@ def test_a_free_range_is_free_in_the_pool_and_as_large(size: int, taken: list[IP
     if found is not None:
         assert found.prefixlen == size
         assert found == found.cidr
-        assert found in POOLS[4]
+        assert any(found in pool for pool in POOLS[4])
         assert not any(overlap(found, other) for other in taken)
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from macnet.pki import create_pki
-from macnet.report import ReportPart, anonymizer, redactor, save_report
+from macnet import __version__, checks, report
+from macnet.carriers import Here
+from macnet.contexts import EngineAddress, SshTarget
+from macnet.errors import HelperFailed
+from macnet.pki import create_pki, load_pki
+from macnet.report import ReportPart, anonymizer, make_report, redactor, save_report
+from macnet.tunnel import EngineFound, Status, Tunnel, report_status
+from tests.unit.tunnel.world import World
 
 PKI = create_pki("macnet", now=datetime(2026, 1, 1, tzinfo=UTC))
 KEYS = (PKI.server_key, PKI.client_key, PKI.tls_crypt, PKI.ca_cert, PKI.client_cert)
@@ -70,3 +78,96 @@ def test_the_archive_is_this_users_alone(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o600
     with zipfile.ZipFile(target) as archive:
         assert archive.read("macnet-report/a.txt").decode() == "ä"
+
+
+# The whole of it
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A tunnel whose checks fail and say too much."""
+
+    def run(tunnel: Tunnel, *_: object, **__: object) -> None:
+        raise HelperFailed(f"the token is {tunnel.state().token}", hint="look at web")
+
+    monkeypatch.setattr(checks, "run", run)
+    world = World(tmp_path, monkeypatch)
+    world.tunnel().setup()
+    world.paths.client_log.write_text("".join(f"line {number}\n" for number in range(3000)))
+    return world
+
+
+def gathered(world: World, *, anonymize: bool = False) -> dict[str, str]:
+    tunnel = world.stored_tunnel()
+
+    def status() -> Status:
+        return report_status(tunnel, EngineFound(tunnel.engine, "unix:///docker.sock", "a test"))
+
+    parts = make_report(tunnel, status, anonymize=anonymize)
+    return {part.name: part.text for part in parts}
+
+
+def test_a_report_has_every_part(world: World) -> None:
+    found = gathered(world)
+    assert list(found) == [
+        *("versions.json", "status.json", "networks.json", "check.json", "host.json"),
+        *("log-server.txt", "log-relay.txt", "log-client.txt"),
+    ]
+    versions = json.loads(found["versions.json"])
+    assert (versions["macnet"], versions["client"]) == (__version__, "openvpn")
+    assert versions["engine"]["version"] == "28.5.2"
+    assert json.loads(found["status.json"])["up"] is False
+    assert "app" in {item["network"]["name"] for item in json.loads(found["networks.json"])}
+    assert json.loads(found["host.json"])["interfaces"][0]["name"] == "lo0"
+    # Logs end some time ago, and are not followed.
+    assert found["log-client.txt"].splitlines()[0] == "line 1000"
+    assert found["log-client.txt"].endswith("line 2999\n")
+
+
+def test_a_part_that_fails_is_told_and_the_others_are_there(world: World) -> None:
+    world.paths.client_log.unlink()
+    found = gathered(world)
+    assert found["check.json"] == "error: the token is (removed)\nhint: look at web\n"
+    assert found["log-client.txt"].startswith("error: the openvpn client has written no log yet\n")
+
+
+def test_no_secret_of_the_tunnel_is_in_it(world: World) -> None:
+    pki, token = load_pki(world.paths.pki), world.tunnel().state().token
+    assert pki is not None and token is not None
+    lines = [*pki.client_key.splitlines(), *pki.tls_crypt.splitlines(), *pki.ca_cert.splitlines()]
+    world.paths.client_log.write_text("\n".join([token, *lines]) + f"\n{Path.home()}/x\n")
+    text = "".join(gathered(world).values())
+    assert token not in text
+    assert not [line for line in lines if len(line) >= 8 and "-----" not in line and line in text]
+    assert str(Path.home()) not in text
+
+
+def test_names_have_numbers_if_asked_for(world: World) -> None:
+    assert '"name": "app"' in gathered(world)["networks.json"]
+    found = gathered(world, anonymize=True)
+    assert '"name": "app"' not in found["networks.json"]
+    assert '"name": "network-1"' in found["networks.json"]
+    assert '"name": "bridge"' in found["networks.json"]
+    assert "container-1" in found["networks.json"]
+
+
+def test_a_container_called_like_a_key_renames_no_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = json.loads(gathered(world)["networks.json"])
+    names = [("name", "container"), ("network", "container"), ("web", "container")]
+    monkeypatch.setattr(report, "_names", lambda _: names)
+    found = gathered(world, anonymize=True)
+    after = json.loads(found["networks.json"])
+    assert [item.keys() for item in after] == [item.keys() for item in before]
+    assert [item["network"].keys() for item in after] == [item["network"].keys() for item in before]
+    assert '"container": "web"' not in found["networks.json"]
+    assert found["check.json"].endswith("hint: look at container-3\n")
+
+
+def test_another_machine_and_its_user_have_numbers(world: World) -> None:
+    ssh = SshTarget("build-box", "ada")
+    url = "ssh://ada@build-box"
+    world.find_carrier = lambda: Here(EngineAddress(url, "x", machine=ssh.host, ssh=ssh))
+    names = report._names(world.setup_tunnel())
+    assert anonymizer(names)(f"the engine at {url}") == "the engine at ssh://user-1@machine-1"

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPNetwork, IPSet
 
 from macnet.models import Route
 from macnet.routes import (
     RouteDiff,
     UnreadableRoutes,
     compare_routes,
-    find_route,
+    default_pieces,
     is_full_tunnel,
     list_routes,
     parse_ip_route_json,
-    parse_route_get,
 )
 from macnet.runner import DEFAULT_TIMEOUT_S, CommandFailed, Completed
+from tests.mac.reach import interface_of
 from tests.unit.route_samples import DATA, linux, macos, networks, route
 
 
@@ -64,45 +65,10 @@ def test_linux_other_output(text: str) -> None:
         parse_ip_route_json(text)
 
 
-def test_route_get_under_a_full_tunnel() -> None:
+def test_route_get() -> None:
     text = (DATA / "macos" / "route-get-full-tunnel.txt").read_text()
-    assert parse_route_get(text) == route("0.0.0.0/1", "utun3", "192.168.12.1")
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        (
-            "route to: 172.17.0.2\ndestination: 172.17.0.0\nmask: 255.255.0.0\n"
-            "gateway: 10.8.0.1\ninterface: utun4\nflags: <UP,GATEWAY,DONE,STATIC>\n",
-            route("172.17.0.0/16", "utun4", "10.8.0.1"),
-        ),
-        (
-            "route to: 8.8.8.8\ndestination: default\nmask: default\ngateway: 192.168.1.1\n"
-            "interface: en0\nflags: <UP,GATEWAY,DONE,STATIC,PRCLONING,GLOBAL>\n",
-            route("0.0.0.0/0", "en0", "192.168.1.1"),
-        ),
-        (
-            "route to: 127.0.0.1\ndestination: 127.0.0.1\ninterface: lo0\n"
-            "flags: <UP,HOST,DONE,LOCAL>\n",
-            route("127.0.0.1/32", "lo0"),
-        ),
-        (
-            "route to: fd00:17::2\ndestination: fd00:17::\nmask: ffff:ffff:ffff:ffff::\n"
-            "gateway: fe80::1%utun4\ninterface: utun4\nflags: <UP,DONE,STATIC,IFSCOPE>\n",
-            route("fd00:17::/64", "utun4", "fe80::1", scoped=True),
-        ),
-        (
-            "route to: fd00::1\ndestination: default\nmask: default\ninterface: en0\n",
-            route("::/0", "en0"),
-        ),
-        ("", None),
-        ("route: writing to routing socket: not in table\n", None),
-        ("destination: nonsense\ninterface: en0\n", None),
-    ],
-)
-def test_route_get(fields: str, expected: Route | None) -> None:
-    assert parse_route_get(fields) == expected
+    assert interface_of(text) == "utun3"
+    assert interface_of("route: writing to routing socket: not in table\n") is None
 
 
 class Programs:
@@ -151,28 +117,26 @@ def test_list_routes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "destination", "interface"),
+    ("address", "interface"),
     [
-        ("10.1.2.3", "10.1.0.0/16", "utun6"),
-        ("10.9.2.3", "10.0.0.0/10", "utun6"),
-        ("172.31.1.127", "172.31.1.0/25", "utun6"),
-        ("172.31.1.128", "0.0.0.0/0", "utun6"),
-        ("192.168.194.2", "192.168.194.0/24", "bridge101"),
+        ("10.1.2.3", "utun6"),
+        ("172.31.1.127", "utun6"),
+        ("172.31.1.128", "utun6"),
+        ("192.168.194.2", "bridge101"),
     ],
 )
-def test_find_route(address: str, destination: str, interface: str) -> None:
-    found = find_route(macos("netstat-wide.txt"), IPAddress(address))
-    assert found is not None
-    assert (str(found.destination), found.interface) == (destination, interface)
+def test_the_longest_prefix_wins(address: str, interface: str) -> None:
+    net = IPNetwork(address)
+    assert compare_routes([net], macos("netstat-wide.txt"), interface).present == (net,)
 
 
-def test_find_route_prefers_unscoped_and_the_first() -> None:
+def test_of_equal_routes_the_first_wins_and_scoped_ones_count_never() -> None:
     scoped = route("172.17.0.0/24", "en1", scoped=True)
     first, second = route("172.17.0.0/16", "utun4"), route("172.17.0.0/16", "utun5")
-    assert find_route([scoped, first, second], IPAddress("172.17.0.2")) is first
-    assert find_route([scoped], IPAddress("172.17.0.2")) is scoped
-    assert find_route([first], IPAddress("10.0.0.1")) is None
-    assert find_route([first], IPAddress("fd00::1")) is None
+    net = IPNetwork("172.17.0.2")
+    for table, interface in (([scoped, first, second], "utun4"), ([second, first], "utun5")):
+        assert compare_routes([net], table, interface).present == (net,)
+    assert compare_routes([net], [scoped], "en1").missing == (net,)
 
 
 WANTED = IPNetwork("172.17.0.0/16")
@@ -247,3 +211,35 @@ def test_no_full_tunnel() -> None:
     assert not is_full_tunnel(macos("netstat-wide.txt"))
     assert not is_full_tunnel([route("0.0.0.0/1", "utun1"), route("128.0.0.0/1", "utun2")])
     assert is_full_tunnel([route("::/1", "utun1"), route("8000::/1", "utun1")])
+
+
+V4_PIECES = (
+    "1.0.0.0/8",
+    "2.0.0.0/7",
+    "4.0.0.0/6",
+    "8.0.0.0/5",
+    "16.0.0.0/4",
+    "32.0.0.0/3",
+    "64.0.0.0/2",
+    "128.0.0.0/1",
+)
+V6_PIECES = ("100::/8", "200::/7", "400::/6", "800::/5", "1000::/4", "2000::/3", "4000::/2")
+
+
+@pytest.mark.parametrize("pieces", [V4_PIECES, V6_PIECES, ("2000::/3",)])
+def test_a_default_route_in_pieces(pieces: tuple[str, ...]) -> None:
+    routes = [route(piece, "utun2", "198.18.0.1") for piece in pieces]
+    assert default_pieces([DEFAULT, *routes]) == frozenset(routes)
+    assert is_full_tunnel(routes)
+    elsewhere = [replace(routes[-1], interface="utun3")]
+    assert len(pieces) == 1 or not default_pieces([*routes[:3], *elsewhere])
+    assert not default_pieces([replace(item, scoped=True) for item in routes])
+
+
+def test_pieces_may_leave_out_private_ranges_and_more_specific_routes_are_none() -> None:
+    pieces = [
+        route(str(net), "utun2")
+        for net in (IPSet(map(IPNetwork, V4_PIECES)) - IPSet(["192.168.0.0/16"])).iter_cidrs()
+    ]
+    company = route("10.0.0.0/8", "utun2")
+    assert default_pieces([*pieces, company]) == frozenset(pieces)

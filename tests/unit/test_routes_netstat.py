@@ -70,6 +70,32 @@ def test_netstat_inet6() -> None:
     )
 
 
+def test_the_rows_of_a_mac_with_tailscale() -> None:
+    """Flags with an I or i, host rows, subnets of odd length."""
+    rows = (
+        "10.23.25/24        link#14            UCS                   en0      !\n"
+        "100.64/10          link#28            UCS                 utun8       \n"
+        "100.100.100.100/32 link#28            UCS                 utun8       \n"
+        "100.101.102.103    100.101.102.103    UH                  utun8       \n"
+        "172.20.10/28       link#14            UCS                   en0      !\n"
+        "192.168.64         link#48            UC              bridge100      !\n"
+        "192.168.64.5       3a:1b:2c:3d:4e:5f  UHLWIi          bridge100   1071\n"
+        "default            link#48            UCSIg           bridge100      !\n"
+        "17.57.144.52       10.23.25.1         UHWIi                 en0       \n"
+    )
+    assert parse_netstat(HEADER + rows) == (
+        route("10.23.25.0/24", "en0"),
+        route("100.64.0.0/10", "utun8"),
+        route("100.100.100.100/32", "utun8"),
+        route("100.101.102.103/32", "utun8", "100.101.102.103"),
+        route("172.20.10.0/28", "en0"),
+        route("192.168.64.0/24", "bridge100"),
+        route("192.168.64.5/32", "bridge100", scoped=True),
+        route("0.0.0.0/0", "bridge100", scoped=True),
+        route("17.57.144.52/32", "en0", "10.23.25.1", scoped=True),
+    )
+
+
 def test_both_families_in_one_output() -> None:
     text = "".join(
         (DATA / "macos" / name).read_text() for name in ("netstat-old.txt", "netstat-inet6.txt")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 
 from macnet import watch
-from macnet.config import Config
 from macnet.engine import EngineEvent
-from macnet.errors import BadValue, Busy, HelperFailed
-from macnet.helper import LABEL_NAME
-from macnet.tunnel import FollowResult, RouteChanges
+from macnet.errors import BadValue, Busy, HelperFailed, PortTaken, UnknownContext
+from macnet.helper import LABEL_NAME, LABEL_ROLE
+from macnet.settings import Settings
+from macnet.tunnel import follow
+from macnet.tunnel.results import JoinedReport
+from macnet.values import AlsoRequest
 from macnet.watch import WatchKind, lines_of, matters
 from tests.unit.fake_watch import LOST, ONE, TWO, Clock, Step, World, changes, created
 
@@ -17,7 +22,8 @@ from tests.unit.fake_watch import LOST, ONE, TWO, Clock, Step, World, changes, c
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
+    for module in (watch, follow):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -33,7 +39,7 @@ def test_it_looks_once_at_the_start(clock: Clock) -> None:
 def test_a_change_gives_a_look_as_soon_as_it_has_settled(clock: Clock) -> None:
     world = World(clock, [[3.0, created(), 1.0]])
     world.run()
-    assert world.looks == [1000.0, pytest.approx(1003.0 + watch.SETTLE_S)]
+    assert world.looks == [1000.0, pytest.approx(1003.0 + follow.SETTLE_S)]
 
 
 def test_changes_that_come_together_give_one_look(clock: Clock) -> None:
@@ -52,7 +58,7 @@ def test_a_stream_of_changes_does_not_put_the_look_off_for_ever(clock: Clock) ->
     world.run()
     gaps = [later - before for before, later in zip(world.looks, world.looks[1:], strict=False)]
     assert len(world.looks) == 4
-    assert max(gaps) <= watch.SETTLE_LIMIT_S + 0.15
+    assert max(gaps) <= follow.SETTLE_LIMIT_S + 0.15
 
 
 def test_what_does_not_matter_gives_no_look(clock: Clock) -> None:
@@ -63,10 +69,10 @@ def test_what_does_not_matter_gives_no_look(clock: Clock) -> None:
 
 
 def test_silence_gives_a_sign_of_life_and_now_and_then_a_look(clock: Clock) -> None:
-    world = World(clock, [[watch.ALIVE_S + 2.5]])
+    world = World(clock, [[follow.ALIVE_S + 2.5]])
     world.run()
     assert (world.pings, len(world.looks)) == (1, 1)
-    world = World(clock, [[watch.LOOK_S + 2.5]])
+    world = World(clock, [[follow.LOOK_S + 2.5]])
     world.run()
     assert len(world.looks) == 2
     assert world.pings == 5
@@ -98,10 +104,10 @@ def test_an_engine_that_goes_and_comes_is_told_once_each(clock: Clock) -> None:
 
 
 def test_an_engine_that_is_not_there_at_the_start(clock: Clock) -> None:
-    world = World(clock, [*[LOST] * 8, [1.0]])
+    world = World(clock, [*[LOST] * 40, [1.0]])
     told = world.run()
     assert told == [f"waiting for the engine: {LOST}", "the engine is back"]
-    assert max(clock.slept) == watch.RETRY_LIMIT_S
+    assert max(clock.slept) == follow.RETRY_LIMIT_S
 
 
 def test_an_engine_lost_during_a_look(clock: Clock) -> None:
@@ -125,24 +131,42 @@ def test_a_problem_is_told_once_and_watching_goes_on(clock: Clock) -> None:
     assert world.run()[1:] == [str(failed), f"+ {TWO}", str(failed)]
 
 
+def test_a_look_that_failed_is_taken_again_soon(clock: Clock) -> None:
+    """What was in the way may be gone, and no event tells of that."""
+    world = World(clock, [[30.0]])
+    failed = PortTaken("port is already allocated")
+    world.results = [failed, failed, failed, changes(added=(TWO,))]
+    assert world.run() == ["following the engine", str(failed), f"+ {TWO}"]
+    pauses = [after - before for before, after in pairwise(world.looks)]
+    assert pauses == pytest.approx([2, 4, 8], abs=1.1)
+
+
+def test_looks_that_go_on_failing_are_as_rare_as_others(clock: Clock) -> None:
+    world = World(clock, [[600.0]])
+    world.results = [HelperFailed("the relay does not run")] * 20
+    world.run()
+    pauses = [after - before for before, after in pairwise(world.looks)]
+    assert pauses[-5:] == pytest.approx([follow.LOOK_S] * 5, abs=1.1)
+
+
 def test_each_look_is_with_the_settings_of_now(clock: Clock) -> None:
     """A setup beside the watch, or the user, may have changed them."""
     world = World(clock, [[1.0, created(), 1.0, created(), 1.0]])
     damaged = BadValue("config.toml is not valid TOML")
-    world.settings = [Config(), Config(), damaged, Config()]
+    world.settings = [Settings(), Settings(), damaged, Settings()]
     assert world.run() == ["following the engine", str(damaged)]
     assert len(world.looks) == 2
     assert world.settings == []
 
 
-def test_another_engine_in_the_settings_is_followed_then(clock: Clock) -> None:
-    world = World(clock, [[1.0, created(), 1.0], [1.0]])
-    other = Config(context="colima", name="colima")
-    world.settings = [Config(), Config(), other, other, other]
-    assert world.run() == ["following the engine", "following the engine"]
-    assert len(world.looks) == 2
-    assert world.closed == 2
-    assert clock.slept == []
+def test_it_outlives_what_keeps_it_from_opening_the_tunnel(clock: Clock) -> None:
+    """A context that is gone while its VM is rebuilt, a config.toml that is being edited."""
+    world = World(clock, [[1.0]])
+    gone = UnknownContext("there is no Docker context colima")
+    damaged = BadValue("config.toml is not valid TOML")
+    world.settings = [gone, gone, damaged, Settings()]
+    assert world.run() == [str(gone), str(damaged), "following the engine"]
+    assert len(world.looks) == 1
 
 
 def test_standing_remarks_are_told_once_and_changes_each_time(clock: Clock) -> None:
@@ -151,7 +175,7 @@ def test_standing_remarks_are_told_once_and_changes_each_time(clock: Clock) -> N
     routes = changes(added=(ONE,), stale=(TWO,), warnings=("left out",))
     world.results = [remarks, routes, routes]
     told = world.run()
-    stale = f"{TWO} is gone but still in the profile: `macnet regenerate` takes it out"
+    stale = f"the VPN client still has a route for {TWO}: `macnet regenerate` takes it away"
     assert told[1:] == [stale, "left out", f"+ {ONE} app", f"+ {ONE} app"]
 
 
@@ -159,7 +183,7 @@ def test_once_takes_one_look_and_raises_what_goes_wrong(clock: Clock) -> None:
     world = World(clock, [])
     world.results = [changes(removed=(TWO,)), Busy("busy")]
     watching = world.watch()
-    assert watching.once().routes.removed == (TWO,)
+    watching.once()
     assert [(line.kind, line.removed) for line in world.told] == [(WatchKind.ROUTES, (TWO,))]
     with pytest.raises(Busy):
         watching.once()
@@ -168,12 +192,12 @@ def test_once_takes_one_look_and_raises_what_goes_wrong(clock: Clock) -> None:
 def test_lines_of_a_look() -> None:
     result = changes((ONE,), (TWO,), repaired=("macnet-relay",), warnings=("careful",))
     assert [(line.kind.value, line.text) for line in lines_of(result)] == [
-        ("repaired", "macnet-relay was missing and runs again"),
+        ("repaired", "macnet-relay did not run; it is started again"),
         ("routes", f"- {TWO}"),
         ("routes", f"+ {ONE} app"),
         ("left_out", "careful"),
     ]
-    (line,) = lines_of(FollowResult(set_up=False, routes=RouteChanges((), (), ())))
+    (line,) = lines_of(None)
     assert line.kind is WatchKind.NOT_SET_UP
     assert "macnet setup" in line.text
 
@@ -188,6 +212,8 @@ def test_lines_of_a_look() -> None:
         ("container", "destroy", "macnet", True),
         ("container", "destroy", "other", False),
         ("container", "destroy", None, False),
+        ("container", "stop", "macnet", True),
+        ("container", "stop", "other", False),
         ("container", "die", "macnet", False),
         ("container", "exec_create: sh", "macnet", False),
     ],
@@ -195,3 +221,30 @@ def test_lines_of_a_look() -> None:
 def test_which_events_matter(kind: str, action: str, label: str | None, expected: bool) -> None:
     labels = {LABEL_NAME: label} if label else {}
     assert matters(EngineEvent(kind, action, "x", labels), "macnet") is expected
+
+
+@pytest.mark.parametrize(
+    ("action", "label", "expected"),
+    [
+        *(("die", "macnet", True), ("start", "macnet", True), ("destroy", "macnet", True)),
+        *(("create", "macnet", False), ("die", "other", False), ("start", "other", False)),
+    ],
+)
+def test_which_events_of_joiners_matter(action: str, label: str, expected: bool) -> None:
+    labels = {LABEL_NAME: label, LABEL_ROLE: "joiner"}
+    assert matters(EngineEvent("container", action, "x", labels), "macnet") is expected
+
+
+def test_what_is_also_reached_is_followed(clock: Clock) -> None:
+    """With the settings of now; a container that starts again at once gives one look."""
+    die, start = (EngineEvent("container", what, "router", {}) for what in ("die", "start"))
+    asked = Settings(also=AlsoRequest(through=((ONE, "router"),)))
+    moment: Step = lambda: clock.pass_by(0.3)  # noqa: E731
+    world = World(clock, [[die, 2.0, created(), 2.0, die, moment, start, 2.0, start, 2.0]])
+    # Opened for its engine, for the first look, and for the second one.
+    world.settings = [Settings(), Settings(), asked]
+    joined = JoinedReport("macnet-joiner-1", "router", (ONE,))
+    world.results = [changes(), changes(), replace(changes(), joined=(joined,))]
+    told = world.run()
+    assert len(world.looks) == 4
+    assert told[-1] == f"macnet-joiner-1 joined the network of router: {ONE}"

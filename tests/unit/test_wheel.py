@@ -1,4 +1,4 @@
-"""The wheel holds what a checkout has: an installed macnet finds its templates."""
+"""The wheel holds what a checkout has: an installed macnet runs, and finds its templates."""
 
 import subprocess  # noqa: TID251
 import sys
@@ -6,6 +6,8 @@ import sysconfig
 import venv
 import zipfile
 from pathlib import Path
+
+import macnet
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -16,7 +18,7 @@ def run(*argv: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def test_an_installed_wheel_renders_its_templates(tmp_path: Path) -> None:
+def test_an_installed_wheel_runs_and_has_all_its_files(tmp_path: Path) -> None:
     build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path)
     run(*build, CHECKOUT, cwd=tmp_path)
     (wheel,) = tmp_path.glob("macnet-*.whl")
@@ -37,9 +39,20 @@ def test_an_installed_wheel_renders_its_templates(tmp_path: Path) -> None:
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     code = (
         "import macnet.render as r; print(r.__file__); print(r.template_names('client'));"
-        "r.render('client/profile.ovpn.j2', port=1, server_name='s', tun_mtu=1500, comp_lzo='no',"
-        " routes=(), ca_cert='', client_cert='', client_key='', tls_crypt='')"
+        "r.render('client/profile.ovpn.j2', remote='127.0.0.1', port=1, server_name='s',"
+        " tun_mtu=1500, comp_lzo='no', routes=(), ca_cert='',"
+        " client_cert='', client_key='', tls_crypt='')"
     )
     place, names = run(python, "-I", "-c", code, cwd=tmp_path).splitlines()
     assert Path(place).is_relative_to(packages)
     assert "client/profile.ovpn.j2" in names
+
+    said = run(tmp_path / "venv/bin/macnet", "--version", cwd=tmp_path)
+    assert said == f"macnet {macnet.__version__}\n"
+    for source in (CHECKOUT / "share").rglob("*"):
+        assert (tmp_path / "venv" / source.relative_to(CHECKOUT)).exists(), source
+
+    completions = tmp_path / "venv/share/bash-completion/completions/macnet"
+    tab = f". '{completions}'; COMP_WORDS=(macnet agent un) COMP_CWORD=2"
+    tab += f"; _macnet_completion '{tmp_path}/venv/bin/macnet'; echo ${{COMPREPLY[@]}}"
+    assert run("bash", "-c", tab, cwd=tmp_path) == "uninstall\n"

@@ -8,7 +8,6 @@ import os
 import plistlib
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from tests.lab.process import ProcessId, run
 
 from .behaviour import Places
+from .management import ask_state
 from .rules import Refused, read_bundle
 
 _DISCONNECTING_S = 0.4
@@ -35,6 +35,7 @@ class AppleError(Exception):
 NO_CONSENT = AppleError(-1743, "Not authorized to send Apple events to Tunnelblick.")
 TIMED_OUT = AppleError(-1712, "Tunnelblick got an error: AppleEvent timed out.")
 NOT_RUNNING = AppleError(-600, "Application isn't running.")
+HAS_QUIT = AppleError(-609, "Tunnelblick got an error: Connection is invalid.")
 
 
 class Application:
@@ -58,7 +59,7 @@ class Application:
         if not self.state["running"]:
             return "not running"
         self._allow()
-        states = dict(self.behaviour.others)
+        states = self._others()
         for bundle in self._bundles():
             states[bundle.stem] = self.state_of(bundle.stem)
         rows = sorted(states.items(), key=lambda row: row[0].lower())
@@ -78,7 +79,7 @@ class Application:
         state = self.state_of(name)
         if state == "CONNECTED":
             return "false"
-        asks = any(s != "EXITING" for s in self.behaviour.others.values())
+        asks = any(state != "EXITING" for state in self._others().values())
         if asks and not self.behaviour.confirms_others:
             raise TIMED_OUT
         if state == "DISCONNECTING":
@@ -94,6 +95,10 @@ class Application:
         if self.state_of(name) in ("EXITING", "DISCONNECTING"):
             return "false"
         connection = self.state["connections"][name]
+        if "pid" not in connection:
+            del self.state["connections"][name]
+            self.save()
+            return "true"
         connection["left"] = time.time()
         self.save()
         with contextlib.suppress(ProcessLookupError):
@@ -114,14 +119,18 @@ class Application:
             if not self.behaviour.password:
                 raise Refused("the user cancelled")
         except Refused as error:
-            with self.places.log.open("a") as log:
-                log.write(f"{error}\n")
+            self._log(error)
             return "false"
         if not self.behaviour.keeps_copy:
             return "true"
         target = self._find(wanted.identifier) or self.private / bundle.name
         name = target.stem
         connected = self.state_of(name) != "EXITING"
+        if connected and not self.behaviour.replaces_connected:
+            # It waits on its main thread for a disconnect that the main thread would have to do,
+            # finds that out, and terminates (VPNConnection.m, waitUntilCompletelyDisconnected).
+            self.quit()
+            raise HAS_QUIT
         if connected:
             self.disconnect(name)
             self._wait_gone(name)
@@ -131,17 +140,50 @@ class Application:
             self._start(name)
         return "true"
 
+    def open(self, path: str) -> str:
+        """What ``open BUNDLE`` hands over: here a bundle that uninstalls. Errors are dialogs."""
+        self.launch()
+        bundle = Path(path)
+        try:
+            wanted = read_bundle(bundle)
+            if not wanted.uninstalls:
+                raise Refused("it asks for whom to install it")
+            installed = self._find(wanted.identifier)
+            if installed is None:
+                raise Refused(f"{wanted.identifier} is not installed")
+            if not self.behaviour.password:
+                raise Refused("the user cancelled")
+        except Refused as error:
+            self._log(error)
+            return ""
+        for folder in (installed, self.places.shadow / installed.name):
+            shutil.rmtree(folder)
+        return ""
+
+    def quit(self) -> None:
+        """End, and with it every connection, the user's others too."""
+        for connection in self.state["connections"].values():
+            if "pid" in connection and _alive(connection):
+                os.kill(connection["pid"], signal.SIGTERM)
+        self.state = {"running": False, "connections": {}, "dropped": True}
+        self.save()
+
     def state_of(self, name: str) -> str:
         """The state of one configuration: openvpn's own word for it."""
         connection = self.state["connections"].get(name)
         if connection is None:
             return "EXITING"
+        if "pid" not in connection:
+            if not self.behaviour.online:
+                return "NETWORK_ACCESS"
+            self._start(name)
+            return self.state_of(name)
         alive = _alive(connection)
         if "left" in connection:
             if alive or time.time() - connection["left"] < _DISCONNECTING_S:
                 return "DISCONNECTING"
         elif alive:
-            return self.behaviour.stuck or _ask_state(Path(connection["management"]))
+            return self.behaviour.stuck or ask_state(Path(connection["management"]))
         del self.state["connections"][name]
         self.save()
         return "EXITING"
@@ -160,6 +202,15 @@ class Application:
         if not self.behaviour.consent:
             raise NO_CONSENT
 
+    def _others(self) -> dict[str, str]:
+        """The user's other configurations; none is connected once the application has quit."""
+        others = dict(self.behaviour.others)
+        return dict.fromkeys(others, "EXITING") if self.state.get("dropped") else others
+
+    def _log(self, why: Refused) -> None:
+        with self.places.log.open("a") as log:
+            log.write(f"{why}\n")
+
     def _bundles(self) -> Iterator[Path]:
         return self.private.glob("*.tblk")
 
@@ -177,6 +228,11 @@ class Application:
         if not config.exists() or config.read_bytes() != (self.private / part).read_bytes():
             # "has been modified since it was last secured": a modal question.
             raise TIMED_OUT
+        if not self.behaviour.online:
+            # VPNConnection.m waits for a route to 0.0.0.0 before it starts openvpn.
+            self.state["connections"][name] = {}
+            self.save()
+            return
         management = self.places.root / f"{name}.sock"
         management.unlink(missing_ok=True)
         pid_file = self.places.root / f"{name}.pid"
@@ -213,27 +269,6 @@ class Application:
 
 def _alive(connection: dict[str, Any]) -> bool:
     return ProcessId(connection["pid"], connection["start"]).alive()
-
-
-def _ask_state(management: Path) -> str:
-    """The last state of a running openvpn; SLEEP while it does not answer yet."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(2)
-            link.connect(str(management))
-            with link.makefile("rw", newline="") as stream:
-                stream.write("state\n")
-                stream.flush()
-                state = "SLEEP"
-                for line in stream:
-                    if line.startswith("END"):
-                        return state
-                    fields = line.strip().split(",")
-                    if len(fields) > 2 and not line.startswith(">"):
-                        state = fields[1]
-    except OSError:
-        pass
-    return "SLEEP"
 
 
 def _copy(bundle: Path, target: Path, profile: bytes, folder: int, file: int) -> None:

@@ -17,7 +17,10 @@ class Behaviour:
     takes for the password. `launches`: False makes it never start. `others`: the user's other
     configurations with their states; `confirms_others`: whether the user clicks "Connect" in the
     question about them. `shared`: names of configurations for all users. `stuck`: a state in which
-    each connection stays.
+    each connection stays. `online`: whether the Mac has a default route, without which a connection
+    waits for ever in NETWORK_ACCESS; the lab's Mac never has one itself. `replaces_connected`: True
+    for the versions that can replace a configuration that is connected; all releases up to 8.0.3
+    quit instead.
     """
 
     consent: bool = True
@@ -30,6 +33,8 @@ class Behaviour:
     confirms_others: bool = True
     shared: tuple[str, ...] = ()
     stuck: str | None = None
+    online: bool = True
+    replaces_connected: bool = False
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ _PREFERENCES = frozenset((
     "useDNS", "autoConnect", "-keepConnected", "-doNotDisableIpv6onTun",
     "-doNotReconnectOnWakeFromSleep", "-openvpnVersion",
     "-notOKToCheckThatIPAddressDidNotChangeAfterConnection",
+    "-skipWarningThatNotUsingSpecifiedOpenVPN",
 ))
 # fmt: on
 """Preferences of one configuration, as far as macnet may want to set them."""
@@ -66,6 +67,7 @@ class Bundle:
     identifier: str
     replace: str
     profile: bytes
+    uninstalls: bool
 
 
 class Refused(Exception):
@@ -75,6 +77,9 @@ class Refused(Exception):
 def read_bundle(path: Path) -> Bundle:
     """Read a bundle, or raise `Refused`."""
     files = sorted(str(p.relative_to(path)) for p in path.rglob("*") if not p.is_dir())
+    if not any(name.endswith((".ovpn", ".conf")) for name in files):
+        # Before anything about TBUninstall is looked at (ConfigurationManager.m, convertOuterTblk).
+        raise Refused("There are no OpenVPN configurations to install")
     if files != ["Contents/Info.plist", "Contents/Resources/config.ovpn"]:
         raise Refused(f"not exactly one configuration and an Info.plist: {files}")
     plist = plistlib.loads((path / files[0]).read_bytes())
@@ -87,6 +92,7 @@ def read_bundle(path: Path) -> Bundle:
         str(plist.get("CFBundleIdentifier", "")).lower(),
         str(plist.get("TBReplaceIdentical", "ask")).lower(),
         convert(profile),
+        "TBUninstall" in plist,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import plistlib
@@ -10,17 +11,19 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.lab.lab import Lab
+from tests.lab.paths import state_root
 from tests.lab.process import Completed, ProcessId
 
 from .behaviour import Behaviour, Places
 
 _CHECKOUT = Path(__file__).parents[3]
 _APPLICATIONS = Path("/Applications")
+_PROGRAMS = ("osascript", "open")
 
 
 class Standin:
@@ -34,30 +37,29 @@ class Standin:
         self.lab = lab
         self.places = Places(lab.paths.home / "standin")
         self.version = version
-        self._made = False
+        self._folder = contextlib.ExitStack()
 
     def __enter__(self) -> Standin:
         self.places.applications.mkdir(parents=True, exist_ok=True)
         self.behave()
         self.install_app()
-        self._made = not _APPLICATIONS.exists()
-        _APPLICATIONS.mkdir(exist_ok=True)
-        words = [sys.executable, "-P", "-m", "tests.lab.standin.osascript", str(self.places.root)]
-        wrapper = self.lab.paths.bin / "osascript"
-        wrapper.write_text(
-            f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(_CHECKOUT))} exec {shlex.join(words)} "$@"\n'
-        )
-        wrapper.chmod(0o755)
+        self._folder.enter_context(_applications())
+        path = shlex.quote(str(_CHECKOUT))
+        for program in _PROGRAMS:
+            words = [sys.executable, "-P", "-m", "tests.lab.standin.osascript", program]
+            call = shlex.join([*words, str(self.places.root)])
+            wrapper = self.lab.paths.bin / program
+            wrapper.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {call} "$@"\n')
+            wrapper.chmod(0o755)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end_connections()
-        (self.lab.paths.bin / "osascript").unlink(missing_ok=True)
+        for program in _PROGRAMS:
+            (self.lab.paths.bin / program).unlink(missing_ok=True)
         shutil.rmtree(self.places.root, ignore_errors=True)
         shutil.rmtree(self.user_folder, ignore_errors=True)
-        if self._made:
-            with contextlib.suppress(OSError):  # another lab's stand-in may use it
-                _APPLICATIONS.rmdir()
+        self._folder.close()
 
     @property
     def user_folder(self) -> Path:
@@ -134,6 +136,8 @@ class Standin:
     def end_connections(self) -> None:
         """Kill the openvpn processes that it has started."""
         for connection in self._connections():
+            if "pid" not in connection:
+                continue
             known = ProcessId(connection["pid"], connection["start"])
             if known.alive():
                 os.kill(known.pid, signal.SIGTERM)
@@ -145,3 +149,30 @@ class Standin:
         except FileNotFoundError:
             return []
         return list(state["connections"].values())
+
+
+@contextlib.contextmanager
+def _applications() -> Iterator[None]:
+    """The folder is there while the block runs; the last of all labs takes it away again.
+
+    Who removed it while another lab has its own mounted there would end that mount. The lock file
+    says whether a lab has made the folder.
+    """
+    with (state_root() / "applications.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        try:
+            _APPLICATIONS.mkdir()
+        except FileExistsError:
+            pass
+        else:
+            lock.write("made\n")
+            lock.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock.seek(0)
+                if lock.read():
+                    _APPLICATIONS.rmdir()
+                    lock.truncate(0)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from netaddr import IPAddress
 
-from macnet.clients.base import ClientState, ClientStatus
+from macnet.clients.base import Client, ClientState, ClientStatus
 from macnet.contexts import EngineAddress
 from macnet.engine import Container, EngineInfo, ExecResult
 from macnet.errors import ClientMissing
 from macnet.models import Port, Route
+from macnet.names.client import Reply
+from macnet.names.domain import is_probe
+from macnet.names.system import NamesSystem, SystemEntry, SystemState, SystemStatus
 from macnet.probe import PingResult, TcpOutcome, TcpResult
-from macnet.tunnel import Surroundings
+from macnet.progress import Progress
+from macnet.tunnel import Host
 
 MAC = IPAddress("192.168.255.2")
 
@@ -68,9 +72,10 @@ class FakeEngine:
     log: tuple[str, ...] = ("2026-03-01T12:00:00Z it went wrong",)
     declared: dict[str, tuple[Port, ...]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    clock: Callable[[], datetime] | None = None
 
     def info(self) -> EngineInfo:
-        return self.info_
+        return replace(self.info_, system_time=self.clock() if self.clock else None)
 
     def networks(self) -> list[Json]:
         return self.networks_
@@ -87,6 +92,9 @@ class FakeEngine:
     def logs(self, identity: str, *, tail: int = 100) -> Iterator[str]:
         return iter(self.log[-tail:])
 
+    def inspect(self, identity: str) -> Json | None:
+        return next((row for row in self.containers_ if row["Id"] == identity), None)
+
     def exposed_ports(self, identity: str) -> tuple[Port, ...]:
         self.calls.append(identity)
         return self.declared.get(identity, ())
@@ -102,10 +110,10 @@ class FakeEngine:
 
 
 @dataclass
-class FakeClient:
+class FakeClient(Client):
     """A VPN client in the state that the test wants."""
 
-    name: str = "openvpn"
+    name = "openvpn"
     installed: bool = True
     state: ClientState = ClientState.CONNECTED
     detail: str = "CONNECTED"
@@ -118,11 +126,14 @@ class FakeClient:
     def version(self) -> str | None:
         return "2.6.14"
 
-    def is_current(self, profile: Path) -> bool:
-        return self.current
-
     def status(self) -> ClientStatus:
-        return ClientStatus(self.state, self.detail)
+        return ClientStatus(self.state, self.detail, current=self.current)
+
+    def connect(self, progress: Progress, *, timeout_s: float) -> bool:
+        raise AssertionError("checks change nothing")
+
+    def disconnect(self, progress: Progress) -> bool:
+        raise AssertionError("checks change nothing")
 
 
 @dataclass
@@ -160,8 +171,55 @@ class FakeProber:
         return TcpResult(address, port, TcpOutcome.REFUSED, 1.1)
 
 
+@dataclass
+class FakeResolver:
+    """Answers for names: a port where a watch is or is not, and a system that asks it or not."""
+
+    port: int
+    answers: dict[str, Reply] = field(default_factory=dict)
+    silence: Reply | None = None
+    system: Reply | None = None
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    #: What the resolvers of clusters answer.
+    clusters: dict[IPAddress, Reply] = field(default_factory=dict)
+
+    def ask_port(self, name: str, port: int, *, version: int = 4) -> Reply:
+        self.asked.append((name, version))
+        if port != self.port:
+            return Reply(problem="Connection refused")
+        return self.silence or self._answer(name)
+
+    def ask_server(self, name: str, server: IPAddress) -> Reply:
+        return self.clusters.get(server, Reply(problem="no answer"))
+
+    def ask_system(self, name: str) -> Reply:
+        return self.system or self._answer(name)
+
+    def _answer(self, name: str) -> Reply:
+        if is_probe(name.removesuffix(".docker.test").removesuffix(".cluster.local")):
+            return Reply((IPAddress("127.0.0.1"),))
+        return self.answers.get(name, Reply(problem="NXDOMAIN"))
+
+
+@dataclass
+class FakeSystem(NamesSystem):
+    """How this machine is told of names."""
+
+    name = "a file"
+    found: SystemStatus = field(
+        default_factory=lambda: SystemStatus(SystemState.CURRENT, "the file names the port")
+    )
+    steps: tuple[str, ...] = ()
+
+    def status(self, setting: SystemEntry) -> SystemStatus:
+        return self.found
+
+    def instructions(self, _setting: SystemEntry) -> tuple[str, ...]:
+        return self.steps
+
+
 @dataclass(frozen=True, slots=True)
-class FakeSurroundings(Surroundings):
+class FakeHost(Host):
     """This machine with a table of its own."""
 
     table: Callable[[], tuple[Route, ...]] = tuple

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from macnet.checks import Check, Context, Finding, Outcome, Result, all_checks, run_checks
-from macnet.checks.base import Report, fail, in_order, ok, skip, warn
+from macnet.checks import CHECKS, Check, Facts, Finding, Outcome, Result, run_checks
+from macnet.checks.base import count, fail, ok, skip, warn
+from macnet.checks.facts import ROUTES_CHECK, SUBNETS_CHECK
+from macnet.checks.reach import GATEWAY_CHECK, PING_CHECK
 from macnet.errors import HelperFailed
 
-NO_CONTEXT = cast(Context, None)
+NO_FACTS = cast(Facts, None)
 Gives = Finding | Sequence[Finding] | Exception | None
 
 
 def check(name: str, *needs: str, gives: Gives = None) -> Check:
     """A check that gives a finding, several, or raises."""
 
-    def run(context: Context) -> Finding | Sequence[Finding]:
+    def run(facts: Facts) -> Finding | Sequence[Finding]:
         if isinstance(gives, Exception):
             raise gives
         return gives or (ok("fine") if gives is None else [])
@@ -31,7 +34,7 @@ def check(name: str, *needs: str, gives: Gives = None) -> Check:
 def run(*checks: Check) -> dict[str, list[Result]]:
     """The results by id."""
     found: dict[str, list[Result]] = {}
-    for result in run_checks(checks, NO_CONTEXT, lambda _: None).results:
+    for result in run_checks(checks, NO_FACTS, lambda _: None).results:
         found.setdefault(result.id, []).append(result)
     return found
 
@@ -41,23 +44,20 @@ def outcomes(*checks: Check) -> dict[str, list[str]]:
     return {name: [str(r.outcome) for r in results] for name, results in run(*checks).items()}
 
 
-def test_needs_run_first_and_else_the_order_is_kept() -> None:
-    checks = [check("c", "b"), check("a"), check("b", "a"), check("d")]
-    assert [c.id for c in in_order(checks)] == ["a", "b", "c", "d"]
+def test_the_catalogue_has_each_id_once_and_needs_first() -> None:
+    seen: set[str] = set()
+    for one in CHECKS:
+        assert one.id not in seen
+        assert set(one.needs) <= seen
+        seen.add(one.id)
+    assert {SUBNETS_CHECK, ROUTES_CHECK, GATEWAY_CHECK, PING_CHECK} <= seen
 
 
-@pytest.mark.parametrize(
-    "checks",
-    [
-        [check("a", "nobody")],
-        [check("a", "b"), check("b", "a")],
-        [check("a", "a")],
-        [check("a"), check("a")],
-    ],
-)
-def test_impossible_needs_are_refused(checks: list[Check]) -> None:
-    with pytest.raises(ValueError, match=r"needs that cannot|same id"):
-        in_order(checks)
+def test_titles_claim_nothing() -> None:
+    """They stand beside failures too: a title with a verb contradicts one."""
+    verbs = {"is", "are", "runs", "answers", "answer", "can", "may", "has", "leave", "carries"}
+    for one in CHECKS:
+        assert not verbs & set(one.title.lower().split()), one.title
 
 
 def test_skip_names_the_root_cause_through_a_chain() -> None:
@@ -110,25 +110,28 @@ def test_a_check_that_finds_nothing_is_a_bug() -> None:
 def test_results_are_told_as_they_come() -> None:
     seen: list[str] = []
 
-    def late(context: Context) -> Finding:
+    def late(facts: Facts) -> Finding:
         assert seen == ["a"]
         return ok("fine")
 
     checks = (check("a"), Check("b", "B", "Looks.", ("a",), "`do it`", late))
-    run_checks(checks, NO_CONTEXT, lambda result: seen.append(result.id))
+    run_checks(checks, NO_FACTS, lambda result: seen.append(result.id))
     assert seen == ["a", "b"]
 
 
-def test_report_counts_and_knows_the_worst() -> None:
+def test_counted_nouns() -> None:
+    assert [count(n, "subnet") for n in (0, 1, 2)] == ["0 subnets", "1 subnet", "2 subnets"]
+    assert count(2, "address", "addresses") == "2 addresses"
+
+
+def test_report_counts() -> None:
     report = run_checks(
         [check("a"), check("b", gives=warn("x", "mend")), check("c", gives=skip("nothing"))],
-        NO_CONTEXT,
+        NO_FACTS,
         lambda _: None,
     )
     assert report.ok
-    assert report.worst is Outcome.WARN
     assert report.counts == {"ok": 1, "warn": 1, "fail": 0, "skip": 1}
-    assert Report(()).worst is Outcome.OK
 
 
 @st.composite
@@ -167,9 +170,9 @@ def test_one_cause_gives_one_failure(graph: tuple[list[tuple[str, tuple[str, ...
         assert result.cause == (root if name in skipped else None)
 
 
-@pytest.mark.parametrize("root", [c.id for c in all_checks()])
+@pytest.mark.parametrize("root", [c.id for c in CHECKS])
 def test_one_cause_gives_one_failure_among_the_real_checks(root: str) -> None:
-    rows = [(c.id, c.needs) for c in all_checks()]
+    rows = [(c.id, c.needs) for c in CHECKS]
     found = run(
         *(
             check(name, *needs, gives=HelperFailed("x") if name == root else None)
@@ -179,3 +182,9 @@ def test_one_cause_gives_one_failure_among_the_real_checks(root: str) -> None:
     skipped = {name for name, (result,) in found.items() if result.outcome is Outcome.SKIP}
     assert skipped == _dependents(rows, root)
     assert {found[name][0].cause for name in skipped} <= {root}
+
+
+def test_what_is_switched_off_has_no_result_and_blocks_nothing() -> None:
+    off = replace(check("a", gives=fail("broken", "mend")), when=lambda facts: False)
+    on = replace(check("b"), when=lambda facts: True)
+    assert outcomes(off, on) == {"b": ["ok"]}

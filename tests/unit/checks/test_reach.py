@@ -11,7 +11,7 @@ from macnet.checks import Outcome, Report, Result, run
 from macnet.errors import BadValue, UnknownTarget
 from macnet.models import Port, Route
 from tests.unit.checks.fakes import container, network
-from tests.unit.checks.world import World
+from tests.unit.checks.world import World, all_ok
 
 
 def of(report: Report, check: str) -> dict[str | None, Result]:
@@ -75,11 +75,67 @@ def test_a_container_that_only_ignores_ping_is_reached(world: World) -> None:
     assert "ports answer" in of(report, "reach.ping")["redis 172.82.0.100"].evidence
 
 
+def test_no_bridge_is_judged_by_an_address_that_nobody_knows(world: World) -> None:
+    for row in world.engine.networks_:
+        row["IPAM"]["Config"] = [{"Subnet": row["IPAM"]["Config"][0]["Subnet"], "IPRange": "x"}]
+    report = world.check()
+    assert {r.outcome for r in of(report, "reach.gateway").values()} == {Outcome.OK}
+    assert report.failures == ()
+    assert {r.outcome for r in of(report, "reach.ping").values()} == {Outcome.OK}
+
+
 def test_a_bridge_that_only_ignores_ping_is_passed(world: World) -> None:
     world.prober.no_ping.add("172.28.0.1")
     report = world.check()
     assert report.ok
     assert "behind it" in of(report, "reach.gateway")["sealed 172.28.0.0/16"].evidence
+
+
+class TestUnknownBridge:
+    """Where nobody knows the bridge's address, nothing is judged by it."""
+
+    @pytest.fixture(autouse=True)
+    def unknown(self, world: World) -> None:
+        [config] = world.engine.networks_[2]["IPAM"]["Config"]
+        del config["Gateway"]
+        config["IPRange"] = "172.28.5.0/24"
+
+    def test_its_containers_speak_for_it(self, world: World) -> None:
+        report = world.check()
+        assert all_ok(report)
+        assert "containers answer" in of(report, "reach.gateway")["sealed 172.28.0.0/16"].evidence
+
+    def test_without_containers_it_is_no_fault(self, world: World) -> None:
+        del world.engine.containers_[3]
+        report = world.check()
+        assert report.ok
+        assert of(report, "reach.gateway")["sealed 172.28.0.0/16"].outcome is Outcome.SKIP
+
+    def test_a_silent_container_fails_for_itself(self, world: World) -> None:
+        world.prober.silent.add("172.28.0.3")
+        (failure,) = world.check("vault").failures
+        assert (failure.id, failure.subject) == ("reach.ping", "vault 172.28.0.3")
+
+    def test_the_relay_is_named_where_all_that_is_known_is_silent(self, world: World) -> None:
+        world.prober.silent |= {"172.82.0.1", "172.82.0.100", "172.82.0.3"}
+        world.prober.silent |= {"172.17.0.1", "172.17.0.3", "172.28.0.3"}
+        (failure,) = world.check().failures
+        assert failure.id == "reach.gateway"
+        assert "none of 2 bridges" in failure.evidence
+
+
+def test_a_containers_address_is_no_bridge(world: World) -> None:
+    """In a /31 both addresses are containers', the first of them where a bridge would be."""
+    tiny = network("tiny", "10.200.1.0/31", "")
+    world.engine.networks_.append(tiny)
+    world.engine.containers_.append(container(9, "left", {"tiny": "10.200.1.1"}, [80]))
+    world.subnets = (*world.subnets, IPNetwork("10.200.1.0/31"))
+    world.write_server(world.subnets)
+    world.write_profile(world.subnets)
+    world.routes.append(Route(IPNetwork("10.200.1.0/31"), "utun4"))
+    world.prober.silent.add("10.200.1.1")
+    (failure,) = world.check().failures
+    assert (failure.id, failure.subject) == ("reach.ping", "left 10.200.1.1")
 
 
 @pytest.mark.parametrize("cause", ["tunnel.subnets", "reach.routes", "reach.gateway"])
@@ -104,7 +160,7 @@ class TestTargets:
 
     def test_one_container(self, world: World) -> None:
         report = world.check("redis")
-        assert report.worst is Outcome.OK
+        assert all_ok(report)
         assert set(of(report, "reach.ping")) == {"redis 172.82.0.100"}
         assert set(of(report, "reach.gateway")) == {"app 172.82.0.0/24"}
 
@@ -164,8 +220,8 @@ class TestTargets:
         assert len(of(report, "reach.ping")) == 2
 
     def test_only_bad_targets_leave_nothing_to_try(self, world: World) -> None:
-        report = world.check("old", "9.9.9.9")
-        assert {r.subject for r in report.failures} == {"old", "9.9.9.9"}
+        report = world.check("old")
+        assert {r.subject for r in report.failures} == {"old"}
         for check in ("reach.gateway", "reach.ping", "reach.tcp"):
             assert of(report, check)[None].cause == "reach.targets"
 
@@ -177,24 +233,75 @@ class TestTargets:
         assert failure.id == "reach.targets"
         assert "overlay" in failure.evidence
 
-    @pytest.mark.parametrize(
-        ("target", "words"), [("172.28.0.9", "overlay"), ("9.9.9.9", "outside")]
-    )
-    def test_an_address_that_is_not_routed(self, world: World, target: str, words: str) -> None:
+    def test_an_address_that_is_not_routed(self, world: World) -> None:
         world.engine.networks_[2]["Driver"] = "overlay"
         world.write_server(world.subnets[:1] + world.subnets[2:])
         world.write_profile(world.subnets[:1] + world.subnets[2:])
-        (failure,) = world.check(target).failures
-        assert words in failure.evidence
+        (failure,) = world.check("172.28.0.9").failures
+        assert "overlay" in failure.evidence
 
-    def test_a_container_of_the_hosts_network_has_no_address(self, world: World) -> None:
+    def test_a_network_stands_for_its_containers(self, world: World) -> None:
+        report = world.check("bridge:80")
+        assert set(of(report, "reach.tcp")) == {"web 172.17.0.3:80"}
+        assert set(of(report, "reach.gateway")) == {"bridge 172.17.0.0/16"}
+
+    def test_a_network_without_containers(self, world: World) -> None:
+        del world.engine.containers_[2]
+        (failure,) = world.check("bridge").failures
+        assert (failure.id, failure.subject) == ("reach.targets", "bridge")
+        assert "no container runs" in failure.evidence
+
+    def test_a_network_that_is_not_routed(self, world: World) -> None:
+        world.engine.networks_.append(network("lan", "10.7.0.0/24", "10.7.0.1", Driver="macvlan"))
+        (failure,) = world.check("lan").failures
+        assert failure.evidence.startswith("it is not routed: macvlan")
+
+    def test_a_url(self, world: World) -> None:
+        report = world.check("redis://:secret@redis:6379/0")
+        assert set(of(report, "reach.tcp")) == {"redis 172.82.0.100:6379"}
+        assert "secret" not in str(report)
+
+    @pytest.mark.parametrize("by", ["id", "name"])
+    def test_a_shared_network_is_followed_to_its_owner(self, world: World, by: str) -> None:
+        owner = f"{0xABC1:064x}" if by == "id" else "redis"
+        mode = {"NetworkMode": f"container:{owner}"}
+        world.engine.containers_.append(container(77, "side", {}, HostConfig=mode))
+        report = world.check("side:6379")
+        assert all_ok(report)
+        assert "shares the network of redis" in of(report, "reach.targets")["side"].evidence
+        assert set(of(report, "reach.tcp")) == {"redis 172.82.0.100:6379"}
+
+    def test_a_shared_network_of_a_container_that_ended(self, world: World) -> None:
+        mode = {"NetworkMode": "container:old"}
+        world.engine.containers_.append(container(77, "side", {}, HostConfig=mode))
+        (failure,) = world.check("side").failures
+        assert (failure.subject, failure.fix) == ("old", "`docker start old`")
+
+    @pytest.mark.parametrize("mode", ["host", "none"])
+    def test_a_container_without_a_network_of_its_own(self, world: World, mode: str) -> None:
+        row = container(77, "agent", {mode: ""}, HostConfig={"NetworkMode": mode})
+        world.engine.containers_.append(row)
+        (failure,) = world.check("agent").failures
+        assert f"network mode {mode}" in failure.evidence
+        assert "network connect" not in (failure.fix or "")
+
+    def test_podman_says_host_of_every_container(self, world: World) -> None:
+        for row in world.engine.containers_:
+            row["HostConfig"] = {"NetworkMode": "host"}
+        assert all_ok(world.check("redis"))
+
+    def test_a_container_without_an_address(self, world: World) -> None:
         world.engine.containers_.append(container(77, "agent", {}))
         (failure,) = world.check("agent").failures
         assert "no address" in failure.evidence
 
     @pytest.mark.parametrize(
         ("targets", "error"),
-        [(["redis", "nobody"], UnknownTarget), (["redis:http"], BadValue)],
+        [
+            (["redis", "nobody"], UnknownTarget),
+            (["redis:http"], BadValue),
+            (["9.9.9.9"], UnknownTarget),
+        ],
     )
     def test_a_target_that_is_wrong_stops_before_any_check(
         self, world: World, targets: list[str], error: type[Exception]
@@ -220,7 +327,7 @@ class TestTargets:
         world.routes.append(Route(IPNetwork("fd00:82::/64"), "utun4"))
         world.prober.doors.add(("fd00:82::9", 6379))
         report = world.check("[fd00:82::9]:6379")
-        assert report.worst is Outcome.OK
+        assert all_ok(report)
         assert set(of(report, "reach.tcp")) == {"redis [fd00:82::9]:6379"}
 
     def test_routes_of_other_networks_do_not_matter(self, world: World) -> None:

@@ -7,15 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from macnet.checks import Outcome, Report
-from macnet.models import Route
+from macnet.models import Interface, Route
 from tests.unit.checks.fakes import network
-from tests.unit.checks.world import World
+from tests.unit.checks.world import World, all_ok
 
 Fault = Callable[[World], object]
-CLASSIC = Route(IPNetwork("172.16.0.0/12"), "utun9")
+CLASSIC = Route(IPNetwork("172.16.0.0/12"), "utun9", IPAddress("192.168.255.5"))
 
 
 def _warning(report: Report) -> tuple[str, str, str]:
@@ -23,6 +23,12 @@ def _warning(report: Report) -> tuple[str, str, str]:
     assert report.ok
     assert not [r for r in report.results if r.outcome is Outcome.SKIP]
     return found.id, found.evidence, found.fix or ""
+
+
+def classic_without_gateway(world: World) -> None:
+    """As macOS shows it where the route names the interface."""
+    world.routes.append(replace(CLASSIC, gateway=None))
+    world.interfaces.append(Interface("utun9", (IPNetwork("192.168.255.6/32"),)))
 
 
 WARNINGS: dict[str, tuple[Fault, str, str, str]] = {
@@ -49,6 +55,24 @@ WARNINGS: dict[str, tuple[Fault, str, str, str]] = {
         "host.routes",
         "docker-mac-network",
         "disconnect",
+    ),
+    "classic tunnel by its interface": (
+        classic_without_gateway,
+        "host.routes",
+        "docker-mac-network",
+        "disconnect",
+    ),
+    "clock behind": (
+        lambda w: setattr(w.engine, "clock", lambda: w.now - timedelta(hours=7)),
+        "engine.clock",
+        "7 hours behind",
+        "restart the engine",
+    ),
+    "clock ahead": (
+        lambda w: setattr(w.engine, "clock", lambda: w.now + timedelta(seconds=61)),
+        "engine.clock",
+        "61 seconds ahead",
+        "restart the engine",
     ),
     "server restarts": (
         lambda w: w.change_part("server", restarts=3),
@@ -89,8 +113,8 @@ WARNINGS: dict[str, tuple[Fault, str, str, str]] = {
     "wider route of another VPN": (
         lambda w: w.routes.append(Route(IPNetwork("172.82.0.0/16"), "utun7")),
         "engine.networks",
-        "utun7",
-        "--subnet",
+        "another VPN's route 172.82.0.0/16 (utun7)",
+        "`macnet setup --remap auto`",
     ),
     "service does not listen": (
         lambda w: w.prober.doors.discard(("172.82.0.100", 6379)),
@@ -121,13 +145,13 @@ def test_expiry_is_checked_to_the_second(world: World) -> None:
 def test_a_pushed_route_counts_like_one_of_the_profile(world: World) -> None:
     world.write_profile(world.subnets[:1])
     world.write_server(world.subnets, pushed=world.subnets[1:])
-    assert world.check().worst is Outcome.OK
+    assert all_ok(world.check())
 
 
 def test_a_full_tunnel_of_another_vpn_is_no_fault(world: World) -> None:
     world.routes += [Route(IPNetwork(net), "utun7") for net in ("0.0.0.0/1", "128.0.0.0/1")]
     report = world.check()
-    assert report.worst is Outcome.OK
+    assert all_ok(report)
     assert "another VPN" in next(r.evidence for r in report.results if r.id == "host.routes")
 
 
@@ -136,3 +160,26 @@ def test_the_tunnels_own_subnet_in_docker_is_moved_by_regenerate(world: World) -
     found = _warning(world.check())
     assert found[0] == "engine.networks"
     assert "moves the tunnel" in found[2]
+
+
+def test_a_companys_vpn_is_not_taken_for_docker_mac_network(world: World) -> None:
+    world.interfaces.append(Interface("utun9", (IPNetwork("10.8.1.7/32"),)))
+    world.routes.append(Route(CLASSIC.destination, "utun9", IPAddress("10.8.1.1")))
+    report = world.check()
+    assert report.ok
+    # It is a route like any other, which the Docker networks in it collide with.
+    found = {r.id for r in report.results if r.outcome is Outcome.WARN}
+    assert found == {"engine.networks"}
+    assert "docker-mac-network" not in str(report)
+
+
+@pytest.mark.parametrize("seconds", [-60, 0, 60])
+def test_clocks_may_differ_a_little(world: World, seconds: int) -> None:
+    world.engine.clock = lambda: world.now + timedelta(seconds=seconds)
+    assert all_ok(world.check())
+
+
+def test_an_engine_that_does_not_tell_its_time(world: World) -> None:
+    world.engine.clock = None
+    (skipped,) = [r for r in world.check().results if r.outcome is not Outcome.OK]
+    assert (skipped.id, skipped.outcome) == ("engine.clock", Outcome.SKIP)

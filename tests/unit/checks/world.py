@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
-from macnet.checks import Report, Result, all_checks, parse_target, run_checks
-from macnet.checks.context import Context
+from macnet.carriers import Carrier, Here
+from macnet.checks import CHECKS, Outcome, Report, Result, parse_target, run_checks
+from macnet.checks.facts import Facts
 from macnet.clients.base import ClientState
-from macnet.config import Config
-from macnet.config_file import RemapTable
+from macnet.contexts import EngineAddress
 from macnet.engine import Container, Engine, EngineInfo
 from macnet.errors import (
     EngineUnreachable,
@@ -28,24 +28,29 @@ from macnet.helper.spec import (
     LABEL_NAME,
     LABEL_ROLE,
     LABEL_SPEC,
+    LANE_FILE,
     SERVER_PORT,
     HelperRoutes,
     render_client,
     render_subnets,
 )
 from macnet.models import Interface, Port, PortOwner, Route
+from macnet.names.client import Reply
 from macnet.paths import TunnelPaths
 from macnet.pki import Pki, create_pki, save_pki
 from macnet.profile import Profile, render_profile
 from macnet.progress import Silent
-from macnet.state import TunnelState, save_state
+from macnet.settings import Resolved, Settings
+from macnet.state import NamesChoice, TunnelState, save_state
 from macnet.tunnel import Tunnel
 from tests.unit.checks.fakes import (
     MAC,
     FakeClient,
     FakeEngine,
+    FakeHost,
     FakeProber,
-    FakeSurroundings,
+    FakeResolver,
+    FakeSystem,
     container,
     network,
 )
@@ -55,6 +60,7 @@ TUNNEL = IPNetwork("192.168.255.0/24")
 RELAY = IPNetwork("100.64.0.0/30")
 PORT = 13194
 TOKEN = "0123"  # noqa: S105
+NAMES = NamesChoice("docker.test", 13153)
 _PKI: dict[int, Pki] = {}
 
 
@@ -65,17 +71,23 @@ def make_pki(days: int = 365) -> Pki:
     return _PKI[days]
 
 
+def all_ok(report: Report) -> bool:
+    """Whether every check passed without a word."""
+    return {result.outcome for result in report.results} == {Outcome.OK}
+
+
 class World:
     """Everything, healthy: two networks besides the default bridge, three containers."""
 
     def __init__(self, folder: Path) -> None:
         self.paths = TunnelPaths(folder)
-        self.config = Config()
+        self.settings = Settings()
         self.pki = make_pki()
         self.now = NOW
         self.state = TunnelState(port=PORT, tunnel_subnet=TUNNEL, relay_subnet=RELAY, token=TOKEN)
         self.subnets = tuple(map(IPNetwork, ("172.17.0.0/16", "172.28.0.0/16", "172.82.0.0/24")))
         self.engine_error: MacnetError | None = None
+        self.carrier: Carrier = Here(EngineAddress("", ""))
         self.engine = FakeEngine(
             networks_=[
                 network("app", "172.82.0.0/24", "172.82.0.1"),
@@ -83,7 +95,13 @@ class World:
                 network("sealed", "172.28.0.0/16", "172.28.0.1", Internal=True),
             ],
             containers_=[
-                container(1, "macnet-server", {"bridge": "172.17.0.2"}, [SERVER_PORT]),
+                container(
+                    1,
+                    "macnet-server",
+                    {"bridge": "172.17.0.2"},
+                    [SERVER_PORT],
+                    Labels={LABEL_NAME: "macnet", LABEL_ROLE: "server"},
+                ),
                 container(0xABC1, "redis", {"app": "172.82.0.100"}, [6379]),
                 container(0xABC2, "web", {"app": "172.82.0.3", "bridge": "172.17.0.3"}, [80]),
                 container(0xD3, "vault", {"sealed": "172.28.0.3"}),
@@ -93,6 +111,7 @@ class World:
             files={},
             info_=EngineInfo("28.5.2", "1.51", "vm", "Debian", "aarch64", rootless=False),
         )
+        self.engine.clock = lambda: self.now
         self.engine.declared[f"{0xD3:064x}"] = (Port(8200), Port(8201, "udp"))
         self.client = FakeClient()
         self.prober = FakeProber(
@@ -104,9 +123,16 @@ class World:
                 ("172.28.0.3", 8200),
             }
         )
+        self.resolver = FakeResolver(NAMES.port)
+        for name, address in (("redis", "172.82.0.100"), ("vault", "172.28.0.3")):
+            self.resolver.answers[f"{name}.docker.test"] = Reply((IPAddress(address),))
+        homes = IPAddress("172.17.0.3"), IPAddress("172.82.0.3")
+        self.resolver.answers["web.docker.test"] = Reply(homes)
+        self.names_system = FakeSystem()
+        self.names_owner: PortOwner | None = PortOwner(NAMES.port, 78, "python")
         self.interfaces = [
             Interface("en0", (IPNetwork("192.168.1.20/24"),)),
-            Interface("utun4", (IPNetwork(f"{MAC}/24"),), point_to_point=True),
+            Interface("utun4", (IPNetwork(f"{MAC}/24"),)),
         ]
         self.routes = [
             Route(IPNetwork("0.0.0.0/0"), "en0"),
@@ -114,6 +140,7 @@ class World:
             *(Route(net, "utun4") for net in self.subnets),
         ]
         self.route_error: MacnetError | None = None
+        self.large_packets: bool | None = True
         self.port_owner: PortOwner | None = PortOwner(PORT, 77, "com.docker.backend")
         self.write()
 
@@ -128,8 +155,8 @@ class World:
             port=PORT,
             tunnel_subnet=TUNNEL,
             relay_subnet=RELAY,
-            tun_mtu=self.config.tun_mtu,
-            comp_lzo=self.config.comp_lzo,
+            tun_mtu=self.settings.tun_mtu,
+            comp_lzo=self.settings.comp_lzo,
             token=TOKEN,
             network="bridge",
             pki_fingerprint=self.pki.fingerprint,
@@ -152,8 +179,8 @@ class World:
 
     def write_profile(self, routes: tuple[IPNetwork, ...], port: int = PORT) -> None:
         """The client's profile with these routes."""
-        config = self.config
-        profile = Profile(port, routes, config.comp_lzo, config.tun_mtu, self.pki)
+        settings = self.settings
+        profile = Profile(port, routes, settings.comp_lzo, settings.tun_mtu, self.pki)
         write_private(self.paths.profile, render_profile(profile).encode())
 
     def write_server(
@@ -161,7 +188,8 @@ class World:
     ) -> None:
         """The server's allowlist and what it pushes."""
         routes = HelperRoutes(subnets=allowed, pushed=pushed)
-        self.engine.files["/etc/macnet/subnets"] = render_subnets(routes).encode()
+        self.engine.files[LANE_FILE] = b"kernel\n"
+        self.engine.files["/etc/macnet/subnets.applied"] = render_subnets(routes).encode()
         self.engine.files["/etc/macnet/ccd/DEFAULT"] = render_client(TUNNEL, routes).encode()
 
     def change_part(self, role: str, **changes: object) -> None:
@@ -175,6 +203,11 @@ class World:
         self.prober.doors.clear()
         self.client.state = ClientState.CONNECTING
 
+    def names_on(self) -> None:
+        """Names are on, and macnet answers for them."""
+        self.state = replace(self.state, names=NAMES)
+        save_state(self.paths.state, self.state)
+
     def expire(self) -> None:
         """Time passes until the certificates have ended."""
         self.now = self.pki.expires + timedelta(hours=1)
@@ -183,21 +216,21 @@ class World:
     def tunnel(self) -> Tunnel:
         """The tunnel with this world around it."""
         return Tunnel(
-            config=self.config,
+            resolved=Resolved(self.settings),
             paths=self.paths,
             open_engine=self._open,
-            client=cast(Any, self.client),
+            make_client=lambda name: self.client,
+            client=self.client,
             client_reason="the default",
-            around=FakeSurroundings(
+            find_carrier=lambda: self.carrier,
+            host=FakeHost(
                 runner=cast(Any, None),
                 system="linux",
                 interfaces=lambda: tuple(self.interfaces),
-                port_owner=lambda port: self.port_owner,
+                port_owner=self._owner,
                 table=self._table,
             ),
             progress=Silent(),
-            options={},
-            remaps=RemapTable(self.paths.root / "config.toml", "macnet"),
         )
 
     def _open(self) -> Engine:
@@ -205,19 +238,31 @@ class World:
             raise self.engine_error
         return cast(Engine, self.engine)
 
+    def _owner(self, port: int) -> PortOwner | None:
+        return self.names_owner if port == NAMES.port else self.port_owner
+
     def _table(self) -> tuple[Route, ...]:
         if self.route_error is not None:
             raise self.route_error
         return tuple(self.routes)
 
-    def context(self, *targets: str) -> Context:
+    def facts(self, *targets: str) -> Facts:
         """What checks share."""
         parsed = [parse_target(text) for text in targets]
-        return Context(self.tunnel, parsed, prober=self.prober, now=lambda: self.now)
+        found = Facts(
+            self.tunnel,
+            parsed,
+            prober=self.prober,
+            now=lambda: self.now,
+            packet_passes=lambda *_, **__: self.large_packets,
+            resolver=self.resolver,
+        )
+        found.names_system = self.names_system
+        return found
 
     def check(self, *targets: str) -> Report:
         """All checks, with this world's clock."""
         seen: list[Result] = []
-        report = run_checks(all_checks(), self.context(*targets), seen.append)
+        report = run_checks(CHECKS, self.facts(*targets), seen.append)
         assert tuple(seen) == report.results
         return report

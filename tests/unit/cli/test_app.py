@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 import macnet
 from macnet import contexts
+from macnet.agent import AgentJob, AgentStatus
 from macnet.cli import session
-from macnet.cli.app import COMMANDS as EVERY_COMMAND
 from macnet.cli.app import app
 from macnet.errors import (
     ChecksFailed,
@@ -97,12 +97,13 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
             raise error
 
         monkeypatch.setattr(session, "open_session", raise_it)
+        monkeypatch.setattr(session, "open_setup", raise_it)
 
     return arrange
 
 
 def test_every_command_is_tried() -> None:
-    names = {name for name, one in EVERY_COMMAND.items() if not isinstance(one, typer.Typer)}
+    names = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
     assert names - {"map"} == {argv[0] for argv in COMMANDS}
 
 
@@ -111,11 +112,17 @@ def test_help(flag: str) -> None:
     result = run(flag)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Usage: ")
-    assert "Reach Docker containers by their IP" in result.out
+    assert "Reach Docker containers by IP address and name" in result.out
     assert all(f"  {argv[0]} " in result.out for argv in COMMANDS)
     assert max(map(len, result.out.splitlines())) <= 80
-    bare = run()
-    assert (bare.code, bare.out + bare.err) == (2, result.out)
+
+
+def test_without_a_command_it_shows_the_state() -> None:
+    result = run()
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("tunnel  not set up yet\n")
+    assert "next: start Docker Desktop, Colima" in result.out
+    assert result.out.endswith("`macnet --help` lists all commands.\n")
 
 
 @pytest.mark.parametrize("command", sorted({argv[0] for argv in COMMANDS}))
@@ -151,8 +158,13 @@ def test_wrong_usage_is_exit_code_2_on_stderr(argv: Sequence[str], word: str) ->
     result = run(*argv)
     assert (result.code, result.out) == (2, "")
     assert word in result.err
-    assert "Error: " in result.err
-    assert "Traceback" not in result.err
+    assert result.err.startswith("error: ")
+    assert "\nhint: " in result.err
+    assert not re.search("Traceback|Input should|Value error|Usage:|list\\[str", result.err)
+    result = run(*argv, "--json")
+    assert (result.code, result.err) == (2, "")
+    assert (result.error["code"], result.error["exit_code"]) == ("usage", 2)
+    assert result.error["hint"]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +229,105 @@ def test_ctrl_c(fail: Callable[[BaseException], None]) -> None:
     result = run("setup", "--json")
     assert (result.code, result.err) == (130, "")
     assert result.error["code"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("argv", "resumes"), [(["setup"], True), (["down"], True), (["check"], False)]
+)
+def test_ctrl_c_promises_to_continue_only_where_it_does(
+    fail: Callable[[BaseException], None], argv: list[str], resumes: bool
+) -> None:
+    fail(KeyboardInterrupt())
+    assert ("run the same command again to continue" in run(*argv).err) is resumes
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("up", "macnet setup"),
+        ("start", "macnet setup"),
+        ("stop", "macnet down"),
+        ("ps", "macnet networks"),
+        ("list", "macnet status"),
+        ("help", "macnet --help"),
+        ("version", "macnet --version"),
+        ("doctor", "macnet check"),
+        ("setpu", "macnet setup"),
+        ("frobnicate", "macnet --help"),
+    ],
+)
+def test_words_of_other_tools_lead_to_ours(word: str, ours: str) -> None:
+    result = run(word, "anything")
+    assert (result.code, result.out) == (2, "")
+    first, hint = result.err.splitlines()
+    assert first == f"error: there is no command '{word}'"
+    assert hint.startswith("hint: ")
+    assert f"`{ours}`" in hint
+
+
+def test_sudo_on_a_mac_is_refused_where_home_is_the_users(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "someone")
+    monkeypatch.setattr("macnet.host.is_root", lambda: True)
+    monkeypatch.setattr("macnet.host.system", lambda: "macos")
+    result = run("disconnect")
+    assert (result.code, result.out) == (6, "")
+    assert str(home) in result.err.replace("\n", "")
+    assert "hint: run it without sudo" in result.err
+    assert run("disconnect", "--json").error["code"] == "privilege"
+    assert run("--version").code == 0
+    monkeypatch.setenv("HOME", "/root")
+    assert run("profile").code == 8
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr("macnet.host.system", lambda: "linux")
+    assert run("profile").code == 8
+
+
+@pytest.mark.parametrize(("place", "warned"), [("Documents/macnet/bin", True), ("code/bin", False)])
+def test_an_agent_that_macos_cannot_read_is_warned_of(
+    home: Path, monkeypatch: pytest.MonkeyPatch, place: str, warned: bool
+) -> None:
+    class Agent:
+        def install(self, job: AgentJob) -> bool:
+            return True
+
+        def status(self, log: Path) -> AgentStatus:
+            return AgentStatus("launchd", "/f", str(log), installed=True, loaded=True, pid=7)
+
+    program = home / place / "macnet"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    monkeypatch.setattr("sys.executable", str(program.with_name("python3")))
+    monkeypatch.setattr("macnet.host.system", lambda: "macos")
+    monkeypatch.setattr("macnet.agent.get_agent", lambda *_: Agent())
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    result = run("agent", "install")
+    assert result.code == 0, result.err
+    said = " ".join(result.err.split())
+    assert (f"macOS does not let the agent read macnet in {home / 'Documents'}" in said) is warned
+
+
+def test_help_is_grouped_and_has_examples_and_defaults() -> None:
+    out = run("--help").out
+    assert [out.index(f"\n{group}:\n") for group in ("Everyday", "Look", "More")] == sorted(
+        out.index(f"\n{group}:\n") for group in ("Everyday", "Look", "More")
+    )
+    text = run("check", "--help").out
+    assert "[TARGET[:PORT]]...\n" in text
+    assert "list[str]" not in text
+    assert "[default: all containers]" in text
+    assert "    macnet check redis:6379\n" in text
+
+
+def test_a_stream_of_json_is_one_object_per_line_also_its_error(
+    fail: Callable[[BaseException], None],
+) -> None:
+    for error in (NotSetUp("no tunnel"), KeyboardInterrupt()):
+        fail(error)
+        for argv in (["watch", "--json"], ["check", "--watch", "--json"]):
+            lines = run(*argv).out.splitlines()
+            assert [json.loads(line)["kind"] for line in lines] == ["error"]
 
 
 def test_a_bug_keeps_its_traceback(fail: Callable[[BaseException], None]) -> None:
@@ -296,3 +407,13 @@ def test_a_profile_is_printed_as_it_is_stored(home: Path) -> None:
     assert run("profile", "-o", str(target)).out == f"{target} unchanged\n"
     assert target.read_text() == text
     assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_arguments_those_of_the_process_count(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/local/bin/macnet", "--version"])
+    with pytest.raises(SystemExit) as end:
+        app()
+    assert not end.value.code
+    assert capsys.readouterr().out.startswith("macnet ")

@@ -77,6 +77,6 @@ def stage(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(host, "process_name", lambda pid: "openvpn" if process.alive else None)
     runner = FakeRunner({"openvpn": OPENVPN, "sudo": SUDO})
     made = Stage(paths, runner, process, Recorder())
-    runner.answers.append(("--management", made.start))
+    runner.answers = [("--management", made.start), ("ps", made.ps), ("kill", made.kill)]
     yield made
     process.stop()

@@ -16,11 +16,17 @@ PROFILE = "client\ndev tun\nremote 127.0.0.1 13194\n"
 CONNECTING = ["SLEEP", "TCP_CONNECT", "AUTH", "CONNECTED"]
 
 
+class Quits(Exception):
+    """Tunnelblick ends while it is asked."""
+
+
 class FakeTunnelblick:
     """A `CommandRunner`. Each look at a configuration moves it one state on.
 
     ``fails`` maps a command to the error number with which it ends, ``path`` holds the states
-    that a connect goes through, the last of which stays.
+    that a connect goes through, the last of which stays. Like the real one it quits when a
+    configuration is replaced that is not disconnected, and waits for ever where there is no
+    network (``offline``).
     """
 
     def __init__(self, root: Path) -> None:
@@ -36,6 +42,7 @@ class FakeTunnelblick:
         self.takes = True
         self.keeps = True
         self.slow_start = 0
+        self.offline = False
         self.calls: list[tuple[str, ...]] = []
         self.timeouts: dict[str, float] = {}
         self.set_app("8.0.3")
@@ -70,10 +77,14 @@ class FakeTunnelblick:
         self.timeouts[command] = timeout_s
         if command in self.hangs:
             raise CommandFailed(argv, f"did not end within {timeout_s:g} s")
-        if command in self.fails:
-            error = f"12:30: execution error: Tunnelblick got an error ({self.fails[command]})\n"
-            return Completed(tuple(argv), 1, "", error)
-        return Completed(tuple(argv), 0, getattr(self, command)(*arguments) + "\n", "")
+        number = self.fails.get(command, 0)
+        if not number:
+            try:
+                return Completed(tuple(argv), 0, getattr(self, command)(*arguments) + "\n", "")
+            except Quits:
+                number = -609
+        error = f"12:30: execution error: Tunnelblick got an error ({number})\n"
+        return Completed(tuple(argv), 1, "", error)
 
     def configurations(self) -> str:
         if not self.running:
@@ -93,9 +104,12 @@ class FakeTunnelblick:
         return ""
 
     def connect(self, name: str) -> str:
-        if self.states.get(name, ["CONNECTED"])[0] == "CONNECTED":
+        state = self.states.get(name, ["CONNECTED"])[0]
+        if state == "CONNECTED":
             return "false"
-        self.states[name] = list(self.path)
+        if state in ("EXITING", "DISCONNECTING"):
+            path = ["NETWORK_ACCESS"] if self.offline else list(self.path)
+            self.states[name] = path if state == "EXITING" else [state, *path]
         return "true"
 
     def disconnect(self, name: str) -> str:
@@ -120,7 +134,14 @@ class FakeTunnelblick:
                 == wanted.identifier
             ]
             target = found[0] if found else self.places.private / bundle.name
+            if self.states.get(target.stem, ["EXITING"])[0] != "EXITING":
+                self.quit()
+                raise Quits
             shutil.copytree(bundle, target, dirs_exist_ok=True)
-            connected = self.states.get(target.stem, [""])[0] == "CONNECTED"
-            self.states[target.stem] = ["DISCONNECTING", *self.path] if connected else ["EXITING"]
+            self.states[target.stem] = ["EXITING"]
         return "true"
+
+    def quit(self) -> None:
+        """It ends, with every VPN in it."""
+        self.running = False
+        self.states = {name: ["EXITING"] for name in self.states}

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +65,8 @@ class FakeServer:
 class FakeOpenVpn:
     """The process: reads the profile at its start, connects after some polls.
 
-    A profile with ``broken`` ends it, one with ``silent`` never connects.
+    A profile with ``broken`` ends it, one with ``silent`` never connects. When it ends it deletes
+    its socket and its pid file, as openvpn does; not when it is killed (``leave_file``).
     """
 
     profile: Path
@@ -76,6 +77,7 @@ class FakeOpenVpn:
     polls_to_connect: int = 2
     alive: bool = field(default=False, init=False)
     read: list[str] = field(default_factory=list, init=False)
+    verbosity: list[str] = field(default_factory=list, init=False)
     server: FakeServer | None = field(default=None, init=False)
     _polls: int = field(default=0, init=False)
     _port: int = field(default=50000, init=False)
@@ -90,8 +92,14 @@ class FakeOpenVpn:
 
     def stop(self, *, leave_file: bool = False) -> None:
         self.alive = False
+        if not leave_file:
+            self.pid_file.unlink(missing_ok=True)
         if self.server:
             self.server.stop(leave_file=leave_file)
+
+    def drop(self, *, polls: int = 2) -> None:
+        """Lose the connection; it is back after so many questions."""
+        self._polls = self.polls_to_connect - polls
 
     def answer(self, command: str) -> str:
         if command == "pid":
@@ -104,6 +112,9 @@ class FakeOpenVpn:
             return f">BYTECOUNT:1,2\r\n1795544393,{word}\r\nEND\r\n"
         if command == "signal SIGTERM":
             self.stop()
+        elif command.startswith("verb "):
+            self.verbosity.append(command)
+            return "SUCCESS: verb level changed\r\n"
         else:
             return "ERROR: unknown command, enter 'help' for more options\r\n"
         return f"SUCCESS: {command} thrown\r\n"
@@ -157,9 +168,16 @@ class Recorder(Silent):
     def __init__(self) -> None:
         self.details: list[str] = []
         self.warnings: list[str] = []
+        self.paused = False
 
     def detail(self, text: str) -> None:
         self.details.append(text)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        self.paused = True
+        yield
+        self.paused = False

@@ -28,6 +28,18 @@ class Stage:
     def client(self, *, root: bool = True, terminal: bool = False) -> OpenVpnClient:
         return OpenVpnClient(self.paths, self.runner, root=root, user="ann", terminal=terminal)
 
+    def starts(self) -> list[tuple[tuple[str, ...], bool]]:
+        """Each attempt to start openvpn: its argv, and whether sudo might ask."""
+        return [call for call in self.runner.calls if "--management" in call[0]]
+
+    def ps(self, argv: Sequence[str]) -> Completed:
+        line = f"{self.process.pid} {OPENVPN} --management {self.paths.client_socket} unix\n"
+        return Completed(tuple(argv), 0, line if self.process.alive else "", "")
+
+    def kill(self, argv: Sequence[str]) -> Completed:
+        self.process.stop(leave_file=True)
+        return Completed(tuple(argv), 0, "", "")
+
     def start(self, argv: Sequence[str]) -> Completed:
         self.process.start()
         return Completed(tuple(argv), 0, "", "")

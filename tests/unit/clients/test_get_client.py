@@ -50,12 +50,10 @@ def test_manual_client_tells_and_changes_nothing(tmp_path: Path) -> None:
     profile = tmp_path / "macnet.ovpn"
     client.require()
     assert client.version() is None
-    assert client.is_current(profile)
-    assert client.install(profile, progress) is False
     assert client.connect(progress, timeout_s=1) is False
     assert str(profile) in progress.warnings[0]
-    client.reconnect(progress, timeout_s=1)
-    assert str(profile) in progress.warnings[1]
     assert client.disconnect(progress) is False
-    assert client.remove(progress) is False
+    assert client.kill_orphans(progress) is False
+    assert client.leftovers(purge=True) == ()
     assert client.status().state is ClientState.UNKNOWN
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from macnet.clients.openvpn_log import find_reason, read_log, truncate_log
+from macnet.clients.openvpn import find_reason, read_log
 
 TIME = "2026-11-24 18:20:36 "
 BAD_CA = [
@@ -67,14 +67,3 @@ def test_read_log_without_our_own_questions(tmp_path: Path) -> None:
     )
     assert read_log(log) == [f"{TIME}Restart pause, 1 second(s)"]
     assert read_log(tmp_path / "none") == []
-
-
-def test_truncate_log_does_not_follow_links(tmp_path: Path) -> None:
-    target = tmp_path / "precious"
-    target.write_text("keep")
-    log = tmp_path / "log"
-    log.symlink_to(target)
-    truncate_log(log)
-    assert target.read_text() == "keep"
-    assert not log.is_symlink()
-    assert log.read_text() == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from macnet.errors import PrivilegeError
@@ -12,11 +14,13 @@ from .stage import OPENVPN, SUDO, SUDO_REFUSES, Stage
 
 def test_sudo_without_a_password(stage: Stage) -> None:
     stage.client(root=False).connect(stage.progress, timeout_s=3)
-    [(argv, interactive)] = stage.runner.calls
+    [(argv, interactive)] = stage.starts()
     assert argv[:3] == (SUDO, "-n", OPENVPN)
     assert argv[-2:] == ("--management-client-user", "ann")
     assert not interactive
-    assert stage.progress.details[0].startswith(f"needs administrator rights: sudo {OPENVPN} ")
+    assert stage.progress.details[0].startswith(
+        f"openvpn needs administrator rights: sudo {OPENVPN} "
+    )
 
 
 def refuse_without_password(stage: Stage) -> None:
@@ -25,11 +29,20 @@ def refuse_without_password(stage: Stage) -> None:
 
 def test_sudo_asks_on_a_terminal_after_saying_so(stage: Stage) -> None:
     refuse_without_password(stage)
+    paused: list[bool] = []
+
+    def start(argv: Sequence[str]) -> Completed:
+        paused.append(stage.progress.paused)
+        return stage.start(argv)
+
+    stage.runner.answers.insert(1, ("--management", start))
     stage.client(root=False, terminal=True).connect(stage.progress, timeout_s=3)
-    argv, interactive = stage.runner.calls[-1]
+    assert paused == [True]
+    assert not stage.progress.paused
+    argv, interactive = stage.starts()[-1]
     assert argv[:2] == (SUDO, OPENVPN)
     assert interactive
-    assert stage.progress.warnings[0].startswith("needs administrator rights: sudo ")
+    assert stage.progress.warnings[0].startswith("openvpn needs administrator rights: sudo ")
 
 
 def test_sudo_without_a_terminal(stage: Stage) -> None:

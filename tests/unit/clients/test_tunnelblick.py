@@ -10,8 +10,10 @@ from netaddr import IPAddress, IPNetwork
 from macnet.clients import ClientState
 from macnet.clients.tunnelblick import TunnelblickClient
 from macnet.clients.tunnelblick_script import INSTALL_S
+from macnet.errors import ClientBusy, ClientRefused
 from macnet.models import Interface
 from macnet.paths import TunnelPaths
+from tests.lab.standin.rules import read_bundle
 
 from .fake_tunnelblick import PROFILE, FakeTunnelblick
 from .fakes import Recorder
@@ -31,7 +33,7 @@ def test_the_first_connect_imports_and_says_that_a_password_is_asked(
     ]
     assert "administrator's password" in progress.warnings[0]
     assert app.timeouts["install"] > INSTALL_S
-    assert client.is_current(paths.profile)
+    assert client.status().current
     assert not (paths.root / "tunnelblick").exists()
 
 
@@ -44,17 +46,90 @@ def test_the_second_connect_changes_nothing(
     assert {call[0] for call in app.calls} == {"configurations"}
 
 
-def test_a_changed_profile_is_imported_once_and_tunnelblick_connects_again(
+def test_a_changed_profile_is_imported_only_while_it_is_disconnected(
+    client: TunnelblickClient, app: FakeTunnelblick, paths: TunnelPaths
+) -> None:
+    connect(client)
+    app.states["work"] = ["CONNECTED"]
+    paths.profile.write_text(PROFILE + "verb 3\n")
+    assert not client.status().current
+    app.calls.clear()
+    assert connect(client) is True
+    assert [call[0] for call in app.commands("disconnect", "install", "connect")] == [
+        "disconnect",
+        "install",
+        "connect",
+    ]
+    assert app.states == {"macnet": ["CONNECTED"], "work": ["CONNECTED"]}
+    assert connect(client) is False
+
+
+@pytest.mark.parametrize("state", ["RECONNECTING", "SLEEP", "DISCONNECTING"])
+def test_nor_is_one_replaced_that_is_on_its_way(
+    client: TunnelblickClient, app: FakeTunnelblick, paths: TunnelPaths, state: str
+) -> None:
+    connect(client)
+    paths.profile.write_text(PROFILE + "verb 3\n")
+    app.states["macnet"] = [state, state, "EXITING"] if state == "DISCONNECTING" else [state]
+    assert connect(client) is True
+    assert app.running
+    assert client.status().current
+
+
+def test_a_refused_import_brings_the_old_profile_back(
+    client: TunnelblickClient, app: FakeTunnelblick, paths: TunnelPaths, progress: Recorder
+) -> None:
+    connect(client)
+    old = paths.profile.read_bytes()
+    paths.profile.write_text(PROFILE + "verb 3\n")
+    app.takes = False
+    with pytest.raises(ClientRefused):
+        client.connect(progress, timeout_s=5)
+    assert app.commands("install", "connect")[-1] == ("connect", "macnet")
+    assert "old one" in progress.warnings[-1]
+    assert app.states["macnet"][-1] == "CONNECTED"
+    assert not client.status().current
+    installed = app.places.private / "macnet.tblk/Contents/Resources/config.ovpn"
+    assert installed.read_bytes() == old
+
+
+def test_an_import_that_hangs_does_not_keep_the_user_waiting_twice(
     client: TunnelblickClient, app: FakeTunnelblick, paths: TunnelPaths
 ) -> None:
     connect(client)
     paths.profile.write_text(PROFILE + "verb 3\n")
-    assert not client.is_current(paths.profile)
+    app.hangs.add("install")
+    with pytest.raises(ClientBusy):
+        connect(client)
+    assert app.calls[-1] == ("connect", "macnet")
+    assert app.timeouts["connect"] < 30
+
+
+def test_one_that_reconnects_with_the_present_profile_is_waited_for(
+    client: TunnelblickClient, app: FakeTunnelblick
+) -> None:
+    connect(client)
+    app.states["macnet"] = ["RECONNECTING", "RECONNECTING", "AUTH", "CONNECTED"]
     app.calls.clear()
-    assert connect(client) is True
-    assert len(app.commands("install")) == 1
-    assert app.states["macnet"] == ["CONNECTED"]
     assert connect(client) is False
+    assert {call[0] for call in app.calls} == {"configurations"}
+    assert client.status().state is ClientState.CONNECTED
+
+
+def test_a_path_that_tunnelblick_refuses_is_not_given_to_it(
+    app: FakeTunnelblick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    paths = TunnelPaths(tmp_path / "R&D's [1]" / "macnet")
+    paths.root.mkdir(parents=True)
+    paths.profile.write_text(PROFILE)
+    client = TunnelblickClient(paths, app, places=app.places, tunnel_subnet=lambda: None)
+    assert connect(client) is True
+    [(_, bundle)] = app.commands("install")
+    assert Path(bundle).is_relative_to(tmp_path / "temporary")
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert str(tmp_path / "temporary") in client.leftovers(purge=False)[0]
 
 
 def test_only_our_configuration_is_touched(
@@ -64,7 +139,6 @@ def test_only_our_configuration_is_touched(
     client.connect(progress, timeout_s=5)
     assert "work" in progress.warnings[-1]
     assert "a, b" not in progress.warnings[-1]
-    client.reconnect(progress, timeout_s=5)
     client.disconnect(progress)
     assert {call[1] for call in app.commands("connect", "disconnect")} == {"macnet"}
     assert app.states["work"] == ["CONNECTED"]
@@ -84,19 +158,7 @@ def test_disconnect(client: TunnelblickClient, app: FakeTunnelblick, progress: R
     connect(client)
     assert client.disconnect(progress) is True
     assert client.disconnect(progress) is False
-    assert client.remove(progress) is False
-
-
-def test_reconnect_without_a_change_disconnects_first(
-    client: TunnelblickClient, app: FakeTunnelblick, progress: Recorder
-) -> None:
-    connect(client)
-    app.calls.clear()
-    client.reconnect(progress, timeout_s=5)
-    assert app.commands("install", "disconnect", "connect") == [
-        ("disconnect", "macnet"),
-        ("connect", "macnet"),
-    ]
+    assert client.kill_orphans(progress) is False
 
 
 def test_status_tells_address_and_interface(
@@ -129,7 +191,7 @@ def test_a_renamed_configuration_is_still_ours(
 
 
 @pytest.mark.parametrize("purge", [False, True])
-def test_leftover_offers_the_bundle_that_uninstalls(
+def test_leftovers_offer_the_bundle_that_uninstalls(
     client: TunnelblickClient,
     paths: TunnelPaths,
     purge: bool,
@@ -137,9 +199,9 @@ def test_leftover_offers_the_bundle_that_uninstalls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert client.leftover(purge=purge) == ()
+    assert client.leftovers(purge=purge) == ()
     connect(client)
-    lines = client.leftover(purge=purge)
+    lines = client.leftovers(purge=purge)
     bundle = Path(lines[0].partition("open '")[2].rstrip("'"))
-    assert (bundle / "Contents/Info.plist").exists()
+    assert read_bundle(bundle).identifier == "io.github.macnet.macnet"
     assert bundle.is_relative_to(paths.root) is not purge

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
+from macnet.choices import CompLzo
 from macnet.clients import tunnelblick_bundle as bundles
 from macnet.clients.tunnelblick_bundle import TunnelblickPlaces
-from macnet.config import CompLzo
 from macnet.errors import ClientFailed
 from macnet.profile import Profile, render_profile
 from macnet.render import template_names, template_text
@@ -38,6 +38,7 @@ def test_dns_and_ipv6_are_left_alone_and_no_warning_is_shown() -> None:
     assert plist["TBPreferenceuseDNS"] == 0
     assert plist["TBPreference-doNotDisableIpv6onTun"] is True
     assert plist["TBPreference-notOKToCheckThatIPAddressDidNotChangeAfterConnection"] is True
+    assert plist["TBPreference-skipWarningThatNotUsingSpecifiedOpenVPN"] is True
 
 
 def test_the_bundle_is_private_and_taken_byte_for_byte(tmp_path: Path) -> None:
@@ -51,12 +52,27 @@ def test_the_bundle_is_private_and_taken_byte_for_byte(tmp_path: Path) -> None:
     assert bundles.installed_profile(bundle) == b"client\n"
 
 
-def test_the_bundle_that_uninstalls_holds_no_profile(tmp_path: Path) -> None:
+def test_the_bundle_that_uninstalls_has_a_configuration_without_keys(tmp_path: Path) -> None:
     bundle = bundles.write_uninstall_bundle(tmp_path, "macnet")
-    assert bundles.installed_profile(bundle) is None
+    read = rules.read_bundle(bundle)
+    assert read.identifier == "io.github.macnet.macnet"
+    assert b"<" not in read.profile
     plist = plistlib.loads((bundle / "Contents/Info.plist").read_bytes())
     assert isinstance(plist["TBUninstall"], str)
-    assert plist["CFBundleIdentifier"] == bundles.info_plist("macnet")["CFBundleIdentifier"]
+    assert plist["CFBundleVersion"] == bundles.info_plist("macnet")["CFBundleVersion"]
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("/Users/ann/Library/Application Support/macnet/tunnels/macnet", True),
+        ("/Users/jos\u00e9/x_y-z,(1)+@=.d", True),
+        *((f"/Users/ann/a{char}b", False) for char in "\\!#&;:~|?'\"<>^[]{}$%*\n\x7f"),
+        ("/Users/ann/a..b", False),
+    ],
+)
+def test_paths_that_tunnelblick_takes_a_bundle_from(path: str, taken: bool) -> None:
+    assert bundles.is_acceptable(Path(path)) is taken
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", '"x', "-x", ".x", "a\n", "ä"])

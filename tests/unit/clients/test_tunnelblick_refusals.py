@@ -6,6 +6,7 @@ import pytest
 
 from macnet.clients import ClientState
 from macnet.clients.tunnelblick import TunnelblickClient
+from macnet.clients.tunnelblick_script import CONSENT_HINT
 from macnet.errors import (
     ClientBusy,
     ClientDenied,
@@ -107,7 +108,6 @@ def test_an_osascript_that_hangs(client: TunnelblickClient, app: FakeTunnelblick
 def test_a_late_answer_does_not_matter_if_the_profile_was_taken(
     client: TunnelblickClient,
     app: FakeTunnelblick,
-    paths: TunnelPaths,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def late(path: str) -> str:
@@ -115,7 +115,7 @@ def test_a_late_answer_does_not_matter_if_the_profile_was_taken(
         return "nonsense"
 
     monkeypatch.setattr(app, "install", late)
-    assert client.install(paths.profile, Recorder()) is True
+    assert connect(client) is True
 
 
 def test_refusals(client: TunnelblickClient, app: FakeTunnelblick, paths: TunnelPaths) -> None:
@@ -207,3 +207,16 @@ def test_an_answer_that_is_none(
     monkeypatch.setattr(app, "configurations", lambda: "running\nmacnet")
     with pytest.raises(ClientFailed, match="the line"):
         connect(client)
+
+
+def test_a_machine_without_a_network(client: TunnelblickClient, app: FakeTunnelblick) -> None:
+    app.offline = True
+    with pytest.raises(ClientTimeout, match="has no network") as caught:
+        connect(client, timeout_s=0.05)
+    assert caught.value.hint == "join any network, or use `macnet setup --client openvpn`"
+    assert app.commands("disconnect") == [("disconnect", "macnet")]
+
+
+def test_the_hint_for_consent_fits_a_terminal_that_macos_never_asks_for() -> None:
+    assert "Terminal.app" in CONSENT_HINT
+    assert "agent" not in CONSENT_HINT

@@ -7,7 +7,7 @@ from functools import cache
 
 from netaddr import IPNetwork
 
-from macnet.config import CompLzo
+from macnet.choices import CompLzo
 from macnet.helper import HelperSpec
 from macnet.helper.spec import HelperRoutes
 from macnet.pki import Pki, create_pki

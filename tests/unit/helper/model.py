@@ -7,14 +7,19 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, cast
 
+from macnet.contexts import EngineAddress
 from macnet.engine import Container, ContainerSpec, Engine, EngineInfo, ExecResult
 from macnet.errors import EngineError, MacnetError
+from macnet.helper.spec import APPLIED_FILE, LANE_FILE, SUBNETS_FILE
 from tests.unit.engine.recorded import recorded, recorded_text
 
 Json = Mapping[str, Any]
 INFO = EngineInfo("28.5.2", "1.51", "lab", "Debian", "x86_64", rootless=False)
 #: What OpenVPN in the server says while one client is connected.
 ONE_CLIENT = recorded_text("status-3.txt")
+NO_CLIENT = "".join(
+    line for line in ONE_CLIENT.splitlines(keepends=True) if not line.startswith("CLIENT_LIST")
+)
 
 
 @dataclass
@@ -47,6 +52,13 @@ class ModelEngine:
     #: What becomes of a container that is started.
     starts_as: str = "running"
     info_: EngineInfo = INFO
+    address: EngineAddress = field(
+        default_factory=lambda: EngineAddress("unix:///docker.sock", "DOCKER_HOST")
+    )
+    #: What OpenVPN says of its clients.
+    status: Callable[[], str] = lambda: ONE_CLIENT
+    #: Seconds that a removed container got to clean up.
+    graces: dict[str, int] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
 
     def as_engine(self) -> Engine:
@@ -61,6 +73,10 @@ class ModelEngine:
 
     def containers(self) -> list[Json]:
         return list(recorded("containers"))
+
+    def inspect(self, identity: str) -> Json | None:
+        """``GET /containers/ID/json`` of a container of `containers`."""
+        return next((row for row in self.containers() if row["Id"] == identity), None)
 
     def find_container(self, name: str) -> Container | None:
         for one in self.made.values():
@@ -102,12 +118,15 @@ class ModelEngine:
         one = self.made[identity]
         self.start(one.spec)
         one.found = replace(one.found, status=self.starts_as)
+        one.files[LANE_FILE] = b"kernel\n"
+        self._take_subnets(one)
         self.log.append(f"start {one.found.name}")
 
     def remove_container(self, identity: str, *, grace_s: int = 0) -> bool:
         one = self.made.pop(identity, None)
         if one is not None:
             self.log.append(f"remove {one.found.name}")
+            self.graces[one.found.name] = grace_s
         return one is not None
 
     def stop(self, name: str) -> None:
@@ -125,12 +144,15 @@ class ModelEngine:
         return self.made[found.id].files.get(path) if found else None
 
     def execute(self, name: str, argv: Sequence[str]) -> ExecResult:
-        assert self._one(name).found.running, "the engine would answer with a conflict"
+        if not self._one(name).found.running:
+            raise EngineError(f"conflict: container {name} is not running")
         self.commands.append(tuple(argv))
         for word, result in self.says.items():
             if any(word in part for part in argv):
                 return result
-        return ExecResult(0, ONE_CLIENT if "status 3" in argv else "")
+        if any("subnets.sh" in part for part in argv):
+            self._take_subnets(self._one(name))
+        return ExecResult(0, self.status() if "status 3" in argv else "")
 
     def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> Iterator[str]:
         return iter([f"{name} said this"][-tail:])
@@ -162,6 +184,8 @@ class ModelEngine:
         files: Mapping[str, tuple[bytes, int]],
         labels: Mapping[str, str],
         on_line: Callable[[str], None],
+        *,
+        offline: bool = False,
     ) -> None:
         assert "Dockerfile" in files
         on_line("Step 1")
@@ -170,7 +194,12 @@ class ModelEngine:
         self.images[tag] = labels
         base = files["Dockerfile"][0].decode().partition("FROM ")[2].split()[0]
         self.images.setdefault(base, {})  # fetched
-        self.log.append("build")
+        self.log.append("build offline" if offline else "build")
+
+    def _take_subnets(self, one: Made) -> None:
+        """What subnets.sh writes at its end."""
+        if SUBNETS_FILE in one.files and "subnets.sh" not in self.says:
+            one.files[APPLIED_FILE] = one.files[SUBNETS_FILE]
 
     def _one(self, name: str) -> Made:
         found = self.find_container(name)

@@ -10,10 +10,10 @@ from netaddr import IPNetwork
 from macnet.engine import ContainerSpec, ExecResult
 from macnet.errors import EngineRefused, ForeignContainer, HelperFailed, PortTaken
 from macnet.helper import Helper
-from macnet.helper import helper as module
-from macnet.helper.spec import SUBNETS_FILE, HelperRoutes, server_container
-from tests.unit.helper.examples import APP, DEFAULT, ROUTES, SPEC, pki
-from tests.unit.helper.model import ModelEngine
+from macnet.helper import containers as module
+from macnet.helper.spec import APPLIED_FILE, HelperRoutes, ServerRoutes, server_container
+from tests.unit.helper.examples import APP, DEFAULT, ROUTES, SIX, SPEC, pki
+from tests.unit.helper.model import NO_CLIENT, ONE_CLIENT, ModelEngine
 
 
 @pytest.fixture
@@ -128,13 +128,19 @@ def test_a_relay_that_is_never_ready(
     assert "macnet logs relay" in str(caught.value.hint)
 
 
+def effect(helper: Helper) -> ServerRoutes:
+    found = helper.in_effect()
+    assert found is not None
+    return found
+
+
 def test_routes_are_changed_without_a_new_container(running: Helper, engine: ModelEngine) -> None:
-    assert running.allowed_subnets() == ROUTES.subnets
+    assert effect(running).subnets == ROUTES.subnets
     added = HelperRoutes(subnets=(DEFAULT, APP), pushed=(APP,))
     done = running.apply_routes(SPEC, added)
     assert (done.allowed, done.pushed) == (True, True)
-    assert running.allowed_subnets() == (DEFAULT, APP)
-    assert running.pushed_routes() == (APP,)
+    assert effect(running).subnets == (DEFAULT, APP)
+    assert effect(running).pushed == (APP,)
     assert engine.log == ["files macnet-server"]
     again = running.apply_routes(SPEC, added)
     assert (again.allowed, again.pushed) == (False, False)
@@ -146,6 +152,76 @@ def test_only_pushed_routes_leave_the_firewall_alone(running: Helper, engine: Mo
     done = running.apply_routes(SPEC, replace(ROUTES, pushed=(APP,)))
     assert (done.allowed, done.pushed) == (False, True)
     assert engine.commands == []
+
+
+def test_what_the_server_did_not_take_is_tried_again(running: Helper, engine: ModelEngine) -> None:
+    """The file is written by then, so it says nothing about what is in effect."""
+    wanted = HelperRoutes(subnets=(APP,))
+    engine.says["subnets.sh"] = ExecResult(2, "iptables-restore: line 3 failed")
+    with pytest.raises(HelperFailed):
+        running.apply_routes(SPEC, wanted)
+    found = running.in_effect()
+    assert found is not None
+    assert found.subnets == ROUTES.subnets
+    with pytest.raises(HelperFailed):
+        running.apply_routes(SPEC, wanted)
+    del engine.says["subnets.sh"]
+    assert running.apply_routes(SPEC, wanted).allowed
+    assert not running.apply_routes(SPEC, wanted).allowed
+
+
+def test_a_new_server_that_does_not_take_its_subnets(helper: Helper, engine: ModelEngine) -> None:
+    engine.says["subnets.sh"] = ExecResult(2, "iptables-restore: line 3 failed")
+    with pytest.raises(HelperFailed, match="did not take"):
+        helper.ensure_server(SPEC, pki(), ROUTES)
+
+
+def test_what_is_in_effect(running: Helper, engine: ModelEngine) -> None:
+    seen = IPNetwork("10.200.1.0/24")
+    running.apply_routes(SPEC, HelperRoutes((DEFAULT, APP), pushed=(SIX,), remaps=((seen, APP),)))
+    assert running.in_effect() == ServerRoutes(
+        subnets=(DEFAULT, seen),
+        remaps=((seen, APP),),
+        pushed=(SIX,),
+        tunnel_subnet=SPEC.tunnel_subnet,
+    )
+    engine.stop("macnet-server")
+    assert running.in_effect() is None
+
+
+def test_what_carries_tcp(running: Helper, engine: ModelEngine) -> None:
+    assert running.lane() == "kernel"
+    engine.put_files("macnet-server", "/run", {"macnet/lane": (b"pasta\n", 0o644)})
+    assert running.lane() == "pasta"
+    running.remove()
+    assert running.lane() is None
+
+
+def test_a_helper_of_another_token_is_not_replaced(running: Helper, engine: ModelEngine) -> None:
+    other = replace(SPEC, token="f" * 32)
+    engine.log.clear()
+    with pytest.raises(ForeignContainer, match="another MACNET_HOME") as caught:
+        running.ensure_server(other, pki(), ROUTES)
+    assert "macnet down" in str(caught.value.hint)
+    with pytest.raises(ForeignContainer, match="another MACNET_HOME"):
+        running.ensure_relay(other)
+    assert engine.log == []
+    assert running.ensure_server(other, pki(), ROUTES, take_over=True)
+    assert running.ensure_relay(other, take_over=True)
+
+
+def test_an_old_relay_gets_time_to_clean_up(running: Helper, engine: ModelEngine) -> None:
+    running.ensure_relay(replace(SPEC, tun_mtu=1500))
+    assert engine.graces["macnet-relay"] > 0
+
+
+def test_a_server_that_ends_while_it_is_asked_shows_its_log(
+    running: Helper, engine: ModelEngine
+) -> None:
+    engine.stop("macnet-server")
+    with pytest.raises(HelperFailed, match=r"the server stopped \(status 137\)") as caught:
+        running.clients()
+    assert caught.value.detail == "macnet-server said this"
 
 
 def test_subnets_that_the_server_does_not_take(running: Helper, engine: ModelEngine) -> None:
@@ -161,8 +237,23 @@ def test_clients_are_asked_to_come_again(running: Helper, engine: ModelEngine) -
     assert engine.commands[-1][-1] == "client-kill 0"
 
 
+@pytest.mark.parametrize("left", [ONE_CLIENT, None])
+def test_a_client_that_is_not_kicked(
+    running: Helper, engine: ModelEngine, left: str | None
+) -> None:
+    """It is a failure only if it is still there."""
+    engine.says["client-kill"] = ExecResult(1, "ERROR: client-kill command failed")
+    if left is None:
+        answers = iter([ONE_CLIENT, NO_CLIENT])
+        engine.status = lambda: next(answers)
+        assert running.kick_clients() == 1
+    else:
+        with pytest.raises(HelperFailed, match="client-kill"):
+            running.kick_clients()
+
+
 def test_an_openvpn_that_does_not_answer(running: Helper, engine: ModelEngine) -> None:
-    engine.says["management.pl"] = ExecResult(2, "no answer from OpenVPN\n")
+    engine.says["macnet.relay.management"] = ExecResult(2, "no answer from OpenVPN\n")
     with pytest.raises(HelperFailed, match=r"no answer from OpenVPN$"):
         running.clients()
 
@@ -175,15 +266,29 @@ def test_all_of_the_tunnel_is_removed_and_nothing_else(
     assert set(running.remove()) == {"macnet-server", "macnet-relay"}
     assert [one.found.name for one in engine.made.values()] == ["macnet-colima-server"]
     assert running.remove() == ()
-    assert running.allowed_subnets() == running.pushed_routes() == ()
+    assert running.in_effect() is None
 
 
-def test_files_of_a_server_that_was_tampered_with_are_put_right(
+def test_routes_of_a_server_that_was_tampered_with_are_put_right(
     running: Helper, engine: ModelEngine
 ) -> None:
-    engine.put_files("macnet-server", "/etc", {"macnet/subnets": (b"0.0.0.0/0\n", 0o644)})
-    assert running.allowed_subnets() == (IPNetwork("0.0.0.0/0"),)
+    engine.put_files("macnet-server", "/etc", {"macnet/subnets.applied": (b"0.0.0.0/0\n", 0o644)})
+    assert effect(running).subnets == (IPNetwork("0.0.0.0/0"),)
     assert running.apply_routes(SPEC, ROUTES).allowed
-    assert engine.read_file("macnet-server", SUBNETS_FILE) == b"".join(
+    assert engine.read_file("macnet-server", APPLIED_FILE) == b"".join(
         f"{net}\n".encode() for net in ROUTES.subnets
     )
+
+
+def test_a_container_that_is_removed_while_it_is_waited_for(
+    helper: Helper, engine: ModelEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = engine.start_container
+
+    def start_and_lose(name: str) -> None:
+        start(name)
+        monkeypatch.setattr(engine, "find_container", lambda _: None)
+
+    monkeypatch.setattr(engine, "start_container", start_and_lose)
+    with pytest.raises(HelperFailed, match=r"the server stopped \(status removed\)"):
+        helper.ensure_server(SPEC, pki(), ROUTES)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
-from macnet.config import CompLzo
+from macnet.choices import CompLzo
 from macnet.engine import ContainerSpec
 from macnet.helper.spec import (
     HelperRoutes,

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork, IPSet
 
+from macnet.errors import SubnetConflict
+from macnet.helper.spec import client_address6
 from macnet.models import Interface, Network, Route, Subnet
-from macnet.tunnel.conflicts import bridges_here, host_ranges, own_interface, pool_routes
+from macnet.networks import PRIVATE_BLOCKS
+from macnet.settings import Settings
+from macnet.state import TunnelState
+from macnet.tunnel.conflicts import (
+    bridges_here,
+    choose_subnets,
+    classic_route,
+    fix_of,
+    host_ranges,
+    left_out,
+    own_interface,
+    pool_routes,
+    present_interface,
+    select,
+)
+from macnet.tunnel.observe import Observed
+from macnet.values import RemapRequest
 
 TUNNEL = IPNetwork("192.168.255.0/24")
 
 
 def interface(name: str, *addresses: str, up: bool = True) -> Interface:
     return Interface(name, tuple(map(IPNetwork, addresses)), up=up)
+
+
+def route(destination: str, name: str, gateway: str | None = None) -> Route:
+    return Route(IPNetwork(destination), name, IPAddress(gateway) if gateway else None)
 
 
 def ranges(
@@ -29,8 +54,8 @@ def ranges(
 
 def test_interfaces_use_their_networks() -> None:
     assert ranges([interface("en0", "192.168.1.20/24", "2001:db8::20/64")]) == {
-        "192.168.1.0/24": "the network of en0",
-        "2001:db8::/64": "the network of en0",
+        "192.168.1.0/24": "the network of en0 (192.168.1.0/24)",
+        "2001:db8::/64": "the network of en0 (2001:db8::/64)",
     }
 
 
@@ -52,15 +77,15 @@ def test_routes_are_named_by_their_interface() -> None:
     routes = [
         Route(IPNetwork("10.0.0.0/8"), "utun3"),
         Route(IPNetwork("10.0.0.0/8"), "en0"),
-        Route(IPNetwork("172.16.0.0/12"), "utun2"),
+        Route(IPNetwork("172.16.0.0/12"), "utun2", IPAddress("192.168.255.5")),
         Route(IPNetwork("172.20.0.0/16"), "en0", scoped=True),
     ]
-    assert ranges([], routes) == {"10.0.0.0/8": "a route through utun3"}
+    assert ranges([], routes) == {"10.0.0.0/8": "another VPN's route 10.0.0.0/8 (utun3)"}
 
 
 def test_an_interfaces_own_route_is_told_as_its_network() -> None:
     found = ranges([interface("en0", "10.1.0.5/16")], [Route(IPNetwork("10.1.0.0/16"), "en0")])
-    assert found == {"10.1.0.0/16": "the network of en0"}
+    assert found == {"10.1.0.0/16": "the network of en0 (10.1.0.0/16)"}
 
 
 def test_our_own_tunnel_and_what_is_skipped_use_nothing() -> None:
@@ -84,18 +109,305 @@ def test_our_interface_is_the_one_that_holds_the_clients_address() -> None:
     assert own_interface(interfaces, None) is None
 
 
-def test_the_engines_bridges_are_here_where_a_gateway_is() -> None:
-    subnets = (
-        Subnet(IPNetwork("172.18.0.0/16"), IPAddress("172.18.0.1")),
-        Subnet(IPNetwork("172.19.0.0/16")),
-    )
-    network = Network("1", "app", "bridge", "local", internal=False, subnets=subnets)
+def docker(name: str, *subnets: str, driver: str = "bridge", bridge: str | None = None) -> Network:
+    """A Docker network whose bridge has the first address of each subnet."""
+    ranges = tuple(Subnet(net, IPAddress(net.first + 1)) for net in map(IPNetwork, subnets))
+    bridge = bridge or f"br-{name}" if driver == "bridge" else None
+    return Network(name, name, driver, "local", internal=False, subnets=ranges, bridge=bridge)
+
+
+def test_the_engines_bridges_are_here_by_name_and_gateway() -> None:
+    network = docker("app", "172.18.0.0/16", bridge="docker0")
     interfaces = [
         interface("docker0", "172.18.0.1/16"),
-        interface("other", "172.18.0.9/16"),
-        interface("guess", "172.19.0.1/16"),
+        interface("br-other", "172.18.0.1/16"),
+        interface("docker0", "172.18.0.9/16"),
+        interface("podman1", "172.18.0.1/16"),
     ]
-    assert bridges_here([network], interfaces) == ("docker0",)
+    assert bridges_here([network], interfaces) == ("docker0", "podman1")
+
+
+@pytest.mark.parametrize(
+    ("network", "host"),
+    [
+        # The first bridge of a Mac's VMs.
+        (docker("shop", "192.168.64.0/20"), interface("bridge100", "192.168.64.1/24")),
+        (docker("shop", "192.168.64.0/24"), interface("bridge100", "192.168.64.1/24")),
+        (
+            docker("lan", "192.168.106.0/24", driver="macvlan"),
+            interface("bridge100", "192.168.106.1/24"),
+        ),
+        (docker("box", "192.168.56.0/21"), interface("vboxnet0", "192.168.56.1/24")),
+    ],
+)
+def test_an_equal_address_does_not_make_an_interface_the_engines_bridge(
+    network: Network, host: Interface
+) -> None:
+    assert bridges_here([network], [host]) == ()
+    (item,) = select(Settings(), (network,), (host,), (), TUNNEL, IPNetwork("100.64.0.0/30"))
+    assert not item.routed
+    if network.driver == "bridge":
+        assert f"overlaps the network of {host.name} (" in str(item.reason)
+
+
+def test_bridges_that_reach_docker_networks_from_the_mac_are_known() -> None:
+    """As OrbStack makes them: the same subnet, another address than the gateway's."""
+    networks = [docker("app", "10.8.10.0/24"), docker("db", "192.168.97.0/24")]
+    interfaces = [
+        interface("bridge101", "10.8.10.0/24"),
+        interface("bridge102", "192.168.97.3/24"),
+        interface("bridge103", "192.168.64.1/24"),
+        interface("en0", "10.8.10.7/24"),
+    ]
+    assert bridges_here(networks, interfaces) == ("bridge101", "bridge102")
+
+
+# --- what else is up on a Mac -------------------------------------------------------------------
+
+TAILSCALE = (route("100.64.0.0/10", "utun8"), route("100.100.100.100/32", "utun8"))
+COMPANY = tuple(
+    route(net, "utun4", "10.8.1.1") for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+)
+TUN_PROXY = tuple(
+    route(net, "utun2", "198.18.0.1")
+    for net in (
+        "1.0.0.0/8",
+        "2.0.0.0/7",
+        "4.0.0.0/6",
+        "8.0.0.0/5",
+        "16.0.0.0/4",
+        "32.0.0.0/3",
+        "64.0.0.0/2",
+        "128.0.0.0/1",
+    )
+)
+
+
+@dataclass
+class Seen:
+    """What the functions read of facts."""
+
+    networks: tuple[Network, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    routes: tuple[Route, ...] = ()
+    state: TunnelState = field(default_factory=TunnelState)
+    allowed: tuple[IPNetwork, ...] = ()
+
+
+def choose(seen: Seen, settings: Settings | None = None) -> tuple[str, str]:
+    tunnel, relay = choose_subnets(settings or Settings(), cast("Observed", seen))
+    return str(tunnel), str(relay)
+
+
+def chosen(seen: Seen, settings: Settings | None = None) -> dict[str, str | None]:
+    """By network: why it is not routed, None where it is."""
+    settings = settings or Settings()
+    tunnel, relay = choose_subnets(settings, cast("Observed", seen))
+    items = select(settings, seen.networks, seen.interfaces, seen.routes, tunnel, relay)
+    return {item.network.name: item.reason for item in items}
+
+
+@pytest.mark.parametrize("routes", [(), TAILSCALE, TUN_PROXY, (*TAILSCALE, *TUN_PROXY)])
+def test_tailscale_and_tun_proxies_move_nothing(routes: tuple[Route, ...]) -> None:
+    dev = docker("dev", "10.5.0.0/24")
+    before = ("192.168.255.0/24", "100.64.0.0/30")
+    assert choose(Seen((dev,), routes=routes)) == before
+    assert chosen(Seen((dev,), routes=routes)) == {"dev": None}
+    later = Seen((dev,), routes=routes, state=TunnelState(tunnel_subnet=TUNNEL))
+    assert choose(later) == before
+    asked = Settings(tunnel_subnet=IPNetwork("10.99.0.0/24"))
+    assert choose(Seen((dev,), routes=routes), asked) == ("10.99.0.0/24", "100.64.0.0/30")
+
+
+@pytest.mark.parametrize("where", ["1.0.0.0/8", "64.0.0.0/2"])
+def test_a_default_route_with_a_hole_is_no_default_route(where: str) -> None:
+    rest = [item for item in TUN_PROXY if item.destination != IPNetwork(where)]
+    assert len(ranges(routes=rest)) == 6  # 128.0.0.0/1 never is in use
+
+
+@pytest.mark.parametrize(
+    ("routes", "tunnel"),
+    [
+        (COMPANY[2:], "10.255.255.0/24"),
+        (COMPANY, "198.19.255.0/24"),
+        ((*COMPANY, *TAILSCALE), "198.19.255.0/24"),
+        # All that is private is routed elsewhere: inside, as the longer prefix wins.
+        ((*COMPANY, *TAILSCALE, route("198.18.0.0/15", "utun2")), "192.168.255.0/24"),
+    ],
+)
+def test_a_company_vpn_leaves_room_for_the_tunnel(routes: tuple[Route, ...], tunnel: str) -> None:
+    assert choose(Seen(routes=routes)) == (tunnel, "100.64.0.0/30")
+    # One that comes later moves nothing; nor does it stop what was asked for.
+    assert choose(Seen(routes=routes, state=TunnelState(tunnel_subnet=TUNNEL)))[0] == str(TUNNEL)
+    assert choose(Seen(routes=routes), Settings(tunnel_subnet=TUNNEL))[0] == str(TUNNEL)
+
+
+def test_a_network_that_this_mac_is_on_moves_the_tunnel_however_wide_it_is() -> None:
+    lan = Seen(
+        interfaces=(interface("en0", "192.168.3.7/16"),),
+        routes=(route("192.168.0.0/16", "en0"),),
+        state=TunnelState(tunnel_subnet=TUNNEL),
+    )
+    assert choose(lan)[0] == "10.255.255.0/24"
+    with pytest.raises(SubnetConflict, match="overlaps the network of en0") as caught:
+        choose(lan, Settings(tunnel_subnet=TUNNEL))
+    assert str(caught.value.hint).startswith("`macnet setup --tunnel-subnet 10.255.255.0/24` ")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        docker("lan", "192.168.0.0/16", driver="macvlan"),
+        docker("lan", "192.168.0.0/16", driver="net-dhcp:golang"),
+        replace(docker("lan", "192.168.0.0/16", driver="null"), config_only=True),
+        replace(docker("lan", "192.168.0.0/16"), isolated=True),
+    ],
+)
+def test_a_network_that_is_never_routed_takes_no_addresses(network: Network) -> None:
+    assert choose(Seen((network,))) == ("192.168.255.0/24", "100.64.0.0/30")
+    assert choose(Seen((network,)), Settings(tunnel_subnet=TUNNEL))[0] == str(TUNNEL)
+
+
+def test_a_large_docker_network_is_routed_and_the_tunnel_goes_elsewhere() -> None:
+    seen = Seen((docker("large", "192.168.0.0/16"),))
+    assert choose(seen)[0] == "10.255.255.0/24"
+    assert chosen(seen) == {"large": None}
+
+
+def test_the_relays_link_avoids_docker_and_the_tunnel_alone() -> None:
+    seen = Seen((docker("all", "100.64.0.0/10"),), routes=COMPANY)
+    assert choose(seen)[1] == "192.168.255.252/30"
+    asked = Settings(tunnel_subnet=IPNetwork("100.64.0.0/24"))
+    assert choose(Seen(routes=TAILSCALE), asked)[1] == "100.127.255.252/30"
+
+
+def test_no_room_at_all_is_said_with_what_helps() -> None:
+    nets = [docker(f"n{i}", str(net)) for i, net in enumerate(PRIVATE_BLOCKS)]
+    with pytest.raises(SubnetConflict, match="is left for the tunnel") as caught:
+        choose(Seen(tuple(nets)))
+    hint = str(caught.value.hint)
+    assert "--tunnel-subnet" not in hint
+    assert "`docker network rm n1`" in hint
+    # What it says to do makes room.
+    smaller = hint.rpartition("--subnet ")[2].split()[0]
+    nets[1] = docker("n1", smaller)
+    choose(Seen(tuple(nets)))
+
+
+# --- a foreign 172.16/12, 10/8 ------------------------------------------------------------------
+
+
+def test_a_companys_172_16_is_no_docker_mac_network() -> None:
+    app = docker("app", "172.20.0.0/16")
+    routes = (route("172.16.0.0/12", "utun4", "10.8.1.1"),)
+    interfaces = (interface("utun4", "10.8.1.7/24"),)
+    assert classic_route(routes, interfaces, None) is None
+    assert chosen(Seen((app,), interfaces, routes)) == {
+        "app": "172.20.0.0/16 overlaps another VPN's route 172.16.0.0/12 (utun4)"
+    }
+    (item,) = select(
+        Settings(remap=RemapRequest(auto=True)),
+        (app,),
+        interfaces,
+        routes,
+        TUNNEL,
+        IPNetwork("100.64.0.0/30"),
+    )
+    assert str(item.subnets[0].seen) == "10.192.0.0/16"
+
+
+def test_a_lans_route_beside_an_exit_node_is_named() -> None:
+    """ "Allow local network access" of an exit node leaves such rows."""
+    dev = docker("dev", "172.30.30.0/24")
+    routes = (route("172.30.30.0/23", "en0", "192.168.68.1"), route("0.0.0.0/0", "utun8"))
+    assert chosen(Seen((dev,), (), routes)) == {
+        "dev": "172.30.30.0/24 overlaps the route 172.30.30.0/23 through en0"
+    }
+
+
+@pytest.mark.parametrize(
+    ("gateway", "address"),
+    [("192.168.255.5", None), (None, "192.168.255.6/32"), ("192.168.255.1", "192.168.255.2/24")],
+)
+def test_docker_mac_network_is_known_by_its_servers_subnet(
+    gateway: str | None, address: str | None
+) -> None:
+    found = route("172.16.0.0/12", "utun1", gateway)
+    interfaces = [interface("utun1", *([address] if address else []))]
+    assert classic_route([found], interfaces, None) is found
+    assert classic_route([found], interfaces, "utun1") is None
+    assert "172.16.0.0/12" not in ranges(interfaces, [found])
+
+
+@pytest.mark.parametrize(
+    ("subnet", "taken", "command"),
+    [
+        ("10.5.0.0/24", ["10.0.0.0/8"], "macnet setup --remap auto"),
+        ("10.0.0.0/8", ["10.1.2.0/24"], "docker network create --subnet 10.192.0.0/24 NAME"),
+        ("10.5.0.0/24", list(map(str, PRIVATE_BLOCKS)), "macnet setup"),
+    ],
+)
+def test_ways_out_are_commands_that_can_be_run(subnet: str, taken: list[str], command: str) -> None:
+    text = fix_of(IPNetwork(subnet), "somebody", map(IPNetwork, taken))
+    assert f"`{command}`" in text
+    assert "None" not in text
+    # Not advised where it finds nothing.
+    assert ("--remap auto" in text) is (command == "macnet setup --remap auto")
+
+
+def test_a_collision_is_one_sentence_with_its_cause_and_the_next_command() -> None:
+    """As many networks as there are: what overlaps the same thing is told at once."""
+    networks = [docker("app", "172.18.0.0/16"), docker("db", "172.19.0.0/16")]
+    networks += [docker("dev", "10.5.0.0/24"), docker("free", "192.168.9.0/24")]
+    routes = (
+        route("172.16.0.0/12", "utun4", "10.8.1.1"),
+        route("10.5.0.0/16", "en0", "192.168.1.1"),
+    )
+    relay = IPNetwork("100.64.0.0/30")
+    selected = select(Settings(), tuple(networks), (), routes, TUNNEL, relay)
+    assert list(left_out(selected, [r.destination for r in routes])) == [
+        "app (172.18.0.0/16), db (172.19.0.0/16) are not routed: they overlap another VPN's route "
+        "172.16.0.0/12 (utun4); `macnet setup --remap auto` reaches them under other addresses",
+        "dev (10.5.0.0/24) is not routed: it overlaps the route 10.5.0.0/16 through en0; "
+        "`macnet setup --remap auto` reaches it under other addresses",
+    ]
+
+
+def test_a_collision_with_the_tunnel_itself_is_ended_by_regenerate() -> None:
+    clash = docker("clash", str(TUNNEL))
+    selected = select(Settings(), (clash,), (), (), TUNNEL, IPNetwork("100.64.0.0/30"))
+    [text] = left_out(selected, ())
+    assert text == (
+        f"clash ({TUNNEL}) is not routed: it overlaps the tunnel's own subnet; "
+        "`macnet regenerate` moves the tunnel to other addresses"
+    )
+
+
+# --- our own interface --------------------------------------------------------------------------
+
+OURS6 = f"{client_address6(TUNNEL)}/64"
+
+
+def test_another_vpn_with_the_clients_address_is_not_ours() -> None:
+    app = docker("app", "172.18.0.0/16")
+    theirs = interface("utun4", "192.168.255.2/24")
+    up = TunnelState(tunnel_subnet=TUNNEL)
+    seen = Seen((app,), (theirs,), (route("10.0.0.0/8", "utun4"),), up)
+    assert present_interface(cast("Observed", seen)) is None
+    assert choose(seen)[0] != str(TUNNEL)
+    both = replace(seen, interfaces=(theirs, interface("utun5", "192.168.255.2/24", OURS6)))
+    assert present_interface(cast("Observed", both)) == "utun5"
+    assert own_interface(both.interfaces, TUNNEL) == "utun5"
+
+
+def test_our_interface_without_ipv6_is_known_by_its_routes() -> None:
+    app = docker("app", "172.18.0.0/16")
+    ours = interface("utun4", "192.168.255.2/24")
+    seen = Seen((app,), (ours,), (route("172.18.0.0/16", "utun4"),))
+    up, moved = TunnelState(tunnel_subnet=TUNNEL), TunnelState(moved_from=TUNNEL)
+    for state in (up, moved):
+        assert present_interface(cast("Observed", replace(seen, state=state))) == "utun4"
+    assert present_interface(cast("Observed", seen)) is None
 
 
 nets = st.builds(

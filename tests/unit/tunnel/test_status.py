@@ -5,20 +5,29 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 from netaddr import IPAddress, IPNetwork
 
+from macnet.choices import ClientChoice
 from macnet.clients.base import ClientState, ClientStatus
-from macnet.config import Config, RemapWish
+from macnet.engine import ExecResult
 from macnet.errors import EngineError, EngineUnreachable, MacnetError
 from macnet.models import Interface, Route
 from macnet.pki import create_pki, load_pki, save_pki
-from macnet.tunnel import RemapReport, Setting, Status, report_status
+from macnet.settings import Settings
+from macnet.tunnel import EngineFound, RemapReport, Status, report_status
+from macnet.values import DEFAULT_TUN_MTU
+from tests.unit.helper.model import ONE_CLIENT
 from tests.unit.tunnel.world import ModelClient, World
 
 YEAR = timedelta(days=365)
 APP = IPNetwork("172.82.0.0/24")
+#: What OpenVPN in the server says while no client is connected.
+NO_CLIENT = "\n".join(
+    line for line in ONE_CLIENT.splitlines() if not line.startswith("CLIENT_LIST")
+)
 
 
 class Client(ModelClient):
@@ -28,34 +37,31 @@ class Client(ModelClient):
         if self.used is None:
             return ClientStatus(ClientState.DISCONNECTED, "EXITING")
         address = IPAddress("192.168.255.2")
-        return ClientStatus(ClientState.CONNECTED, "CONNECTED", address, "utun7")
+        return ClientStatus(ClientState.CONNECTED, "CONNECTED", address, "utun7", current=True)
 
 
 @pytest.fixture
 def up(world: World) -> World:
     """A tunnel that is up."""
-    world.client = Client()
+    world.client = Client(world.paths)
     world.tunnel().setup()
     return world
 
 
-def look(
-    world: World, engine_error: EngineError | None = None, *, config: Config | None = None
-) -> Status:
-    tunnel = world.tunnel()
+def look(world: World, engine_error: EngineError | None = None) -> Status:
+    tunnel = world.stored_tunnel()
+    engine = None if engine_error else tunnel.engine
     return report_status(
-        engine=None if engine_error else tunnel.engine,
-        engine_error=engine_error,
-        engine_url="unix:///docker.sock",
-        engine_source="DOCKER_HOST",
-        config=config or Config(),
-        paths=world.paths,
-        client=tunnel.client,
-        client_reason="the default",
-        around=tunnel.around,
-        progress=world.diary,
-        settings=(Setting("port", "13194", "default"),),
+        tunnel, EngineFound(engine, "unix:///docker.sock", "DOCKER_HOST", engine_error)
     )
+
+
+@pytest.mark.parametrize("lane", ["kernel", "pasta"])
+def test_what_carries_tcp(up: World, lane: str) -> None:
+    up.engine.put_files("macnet-server", "/run", {"macnet/lane": (f"{lane}\n".encode(), 0o644)})
+    assert look(up).lane == lane
+    up.engine.stop("macnet-server")
+    assert look(up).lane is None
 
 
 def test_a_tunnel_that_is_up(up: World) -> None:
@@ -75,14 +81,35 @@ def test_a_tunnel_that_is_up(up: World) -> None:
     pki = load_pki(up.paths.pki)
     assert pki is not None
     assert now.certificates_expire == pki.expires
-    assert [setting.name for setting in now.settings] == ["port"]
+    settings = {setting.name: (setting.value, setting.source) for setting in now.settings}
+    assert settings["tun_mtu"] == (str(DEFAULT_TUN_MTU), "default")
+    assert settings["client"] == ("auto", "default")
     assert len(up.engine.log) == before
+
+
+def test_health_restarts_and_versions_are_told(up: World) -> None:
+    for one in up.engine.made.values():
+        one.found = replace(one.found, health="healthy", restarts=3)
+    now = look(up)
+    assert [(one.health, one.restarts) for one in now.helpers] == [("healthy", 3)] * 2
+    assert (now.engine.version, now.client.version) == ("28.5.2", "2.6.14")
+    # What does not run has no health.
+    up.engine.stop("macnet-server")
+    assert [(one.health, one.restarts) for one in look(up).helpers] == [(None, 3), ("healthy", 3)]
+
+
+def test_the_published_port_counts_and_else_the_recorded_one(up: World) -> None:
+    [server] = [one for one in up.engine.made.values() if one.found.name == "macnet-server"]
+    server.found = replace(server.found, published={1194: ("127.0.0.1", 13777)})
+    assert look(up).port == 13777
+    server.found = replace(server.found, published={})
+    assert look(up).port == 13194
 
 
 def test_nothing_is_set_up(world: World) -> None:
     now = look(world)
     assert not now.up
-    assert {one.state for one in now.helpers} == {"missing"}
+    assert {(one.state, one.health, one.restarts) for one in now.helpers} == {("missing", None, 0)}
     assert (now.port, now.tunnel_subnet, now.profile) == (None, None, None)
     assert (now.subnets, now.certificates_expire) == ((), None)
 
@@ -140,23 +167,49 @@ def test_a_table_that_cannot_be_read_is_no_proof(
 
 def test_a_subnet_that_collides_is_told_with_its_owner(up: World) -> None:
     up.extra_interfaces.append(Interface("en0", (IPNetwork("172.82.0.9/24"),)))
-    told = f"({APP}) is not routed: it overlaps the network of en0"
+    told = f"({APP}) is not routed: it overlaps the network of en0 ("
     assert any(told in warning for warning in look(up).warnings)
+
+
+def test_networks_that_cannot_be_judged_are_a_warning(up: World) -> None:
+    up.engine.networks = lambda: failing(EngineError("listing failed"))  # type: ignore[method-assign]
+    [warning] = look(up).warnings
+    assert warning == "macnet cannot judge the networks: listing failed"
+
+
+def failing(error: MacnetError) -> NoReturn:
+    raise error
 
 
 def test_a_remap_is_told_with_both_subnets(up: World) -> None:
     up.extra_interfaces.append(Interface("en0", (IPNetwork("172.82.0.9/24"),)))
-    up.tunnel(Config(remap=RemapWish(auto=True))).setup()
-    seen, gone = IPNetwork("10.192.0.0/24"), IPNetwork("10.9.9.0/24")
-    config = Config(remap=RemapWish(auto=True, chosen=((APP, seen), (gone, gone))))
-    assert look(up, config=config).remaps == (RemapReport(APP, seen),)
+    up.setup_tunnel(remap=["auto"]).setup()
+    assert look(up).remaps == (RemapReport(APP, IPNetwork("10.192.0.0/24")),)
 
 
 def test_a_pushed_route_counts_too(up: World) -> None:
     up.network("new", "10.77.0.0/24")
-    up.tunnel().follow()
+    up.stored_tunnel().sync()
     now = look(up)
     assert IPNetwork("10.77.0.0/24") in now.subnets
+
+
+def test_a_client_of_ones_own_is_up_when_the_server_serves_it(world: World) -> None:
+    world.switch_client("none")
+    world.tunnel(Settings(client=ClientChoice.NONE)).setup()
+    world.engine.says["status"] = ExecResult(0, NO_CLIENT)
+    assert not look(world).up
+    world.own_client_connected = True
+    del world.engine.says["status"]
+    now = look(world)
+    assert now.up
+    assert (now.client.state, now.client.interface) == ("connected", "utun7")
+    assert now.missing_routes == ()
+    # Nobody knows where the server does not say.
+    world.engine.says["status"] = ExecResult(1, "no")
+    assert look(world).client.state == "unknown"
+    world.engine.stop("macnet-server")
+    assert look(world).client.state == "disconnected"
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from macnet import host
-from macnet.clients.strays import end_strays
+from macnet.clients import openvpn
+from macnet.clients.openvpn import OpenVpnClient
 from macnet.errors import ClientFailed, PrivilegeError
+from macnet.paths import TunnelPaths
 from macnet.runner import CommandFailed, Completed
 
 from .fakes import FakeRunner, Recorder
 
-SOCKET = Path("/Users/ann/Application Support/macnet/tunnels/macnet/openvpn.sock")
+PATHS = TunnelPaths(Path("/Users/ann/Application Support/macnet/tunnels/macnet"))
+SOCKET = PATHS.client_socket
 OURS = f"/opt/homebrew/sbin/openvpn --config x --management {SOCKET} unix"
 SUDO = "/usr/bin/sudo"
 
@@ -30,6 +33,7 @@ class Machine:
         ]
         self.obeys = True
         monkeypatch.setattr(host, "is_process_alive", self.alive.__contains__)
+        monkeypatch.setattr(openvpn, "_LEAVE_S", 0.1)
 
     def kill(self, argv: object) -> Completed:
         words = self.runner.calls[-1][0]
@@ -37,16 +41,9 @@ class Machine:
             self.alive -= {int(word) for word in words if word.isdigit()}
         return Completed(words, 0, "", "")
 
-    def end(self, *, spare: int | None = None, root: bool = True) -> bool:
-        return end_strays(
-            SOCKET,
-            spare=spare,
-            runner=self.runner,
-            root=root,
-            terminal=False,
-            progress=self.progress,
-            timeout_s=0.1,
-        )
+    def end(self, *, root: bool = True) -> bool:
+        client = OpenVpnClient(PATHS, self.runner, root=root, user="ann", terminal=False)
+        return client.kill_orphans(self.progress)
 
 
 def test_ends_ours_and_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,13 +59,6 @@ def test_asks_sudo_where_this_is_not_root(monkeypatch: pytest.MonkeyPatch) -> No
     machine = Machine(monkeypatch, {77: OURS})
     assert machine.end(root=False) is True
     assert machine.runner.calls[-1][0] == (SUDO, "-n", "kill", "77")
-
-
-def test_leaves_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(monkeypatch, {77: OURS})
-    assert machine.end(spare=77) is False
-    assert machine.alive == {77}
-    assert machine.progress.warnings == []
 
 
 def test_one_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from macnet.engine.facts import parse_container
+from macnet.engine.objects import parse_container, parse_time
 from tests.unit.engine.recorded import VERSIONS, recorded
 
 
@@ -57,3 +59,21 @@ def test_values_of_variables_may_hold_equal_signs() -> None:
     raw = recorded("server")
     raw["Config"]["Env"] = ["A=b=c", "EMPTY=", "BARE"]
     assert parse_container(raw).environment == {"A": "b=c", "EMPTY": "", "BARE": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-03-01T12:00:00Z", 0),
+        ("2026-03-01T12:00:00.5Z", 0.5),
+        ("2026-03-01T14:00:00.000000001+02:00", 0),
+    ],
+)
+def test_times(text: str, seconds: float) -> None:
+    begin = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert parse_time(text) == begin + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", [None, "", "soon", "2026-03-01T12:00:00"])
+def test_no_time(text: str | None) -> None:
+    assert parse_time(text) is None

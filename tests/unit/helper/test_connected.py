@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from macnet.errors import HelperFailed
-from macnet.helper.management import ConnectedClient, parse_clients
+from macnet.helper.connected import ConnectedClient, parse_clients
 from tests.unit.engine.recorded import recorded_text
 
 RECORDED = recorded_text("status-3.txt")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from macnet.config import Config, RemapWish, explain
 from macnet.config_file import read_config_file
 from macnet.errors import BadValue
-from tests.unit.test_config import load
+from macnet.settings import Settings, chosen_remaps
+from macnet.values import RemapRequest
+from tests.unit.test_settings import load, whole
 
 
 @pytest.fixture
@@ -33,23 +34,27 @@ def test_a_tunnel_has_settings_of_its_own(file: Path) -> None:
         exclude = ["web"]
         """
     )
-    assert load(file).port == 1001
-    assert load(file).remap == RemapWish(auto=True)
-    first = load(file, flags={"name": "macnet"})
-    assert (first.port, first.exclude, first.remap) == (1001, ("web",), RemapWish(auto=True))
-    other: dict[str, object] = {"name": "colima"}
-    config = load(file, flags=other)
+    first = load(file)
+    assert (first.port, first.exclude, first.remap) == (1001, ("web",), RemapRequest(auto=True))
+    settings = load(file, name="colima")
     pair = (IPNetwork("172.17.0.0/16"), IPNetwork("10.201.0.0/16"))
-    chosen = (IPNetwork("172.18.0.0/16"), IPNetwork("10.202.0.0/16"))
-    assert config.port == 1002
-    assert config.remap == RemapWish(pairs=(pair,), chosen=(chosen,))
-    # It goes before what holds for every tunnel, and behind what was asked for last.
-    assert load(file, environ={"MACNET_PORT": "7"}, flags=other).port == 1002
-    assert load(file, remembered={"port": 8}, flags=other).port == 8
-    asked = load(file, flags={**other, "remap": ["auto"]})
-    assert asked.remap == RemapWish(auto=True, chosen=(chosen,))
-    found = explain(read_config_file(file), {}, {}, other)
+    assert settings.port == 1002
+    assert settings.remap == RemapRequest(pairs=(pair,))
+    # It goes before what holds for every tunnel, and behind all that is not in the file.
+    assert load(file, environ={"MACNET_PORT": "7"}, name="colima").port == 7
+    assert load(file, remembered={"port": 8}, name="colima").port == 8
+    asked = load(file, flags={"remap": ["auto"]}, name="colima")
+    assert asked.remap == RemapRequest(auto=True)
+    found = whole(file, name="colima").sources
     assert found["port"] == found["remap"] == f"{file}, table tunnels.colima"
+
+
+def test_the_ranges_that_an_older_macnet_wrote_are_read(file: Path) -> None:
+    file.write_text('[tunnels.colima]\nremap_auto = ["172.18.0.0/16=10.202.0.0/16"]\n')
+    read = read_config_file(file)
+    chosen = (IPNetwork("172.18.0.0/16"), IPNetwork("10.202.0.0/16"))
+    assert chosen_remaps(read, "colima") == (chosen,)
+    assert chosen_remaps(read, "macnet") == ()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,8 @@ def test_a_tunnel_has_settings_of_its_own(file: Path) -> None:
 def test_a_bad_value_of_a_tunnel_is_told_with_its_table(file: Path, line: str, told: str) -> None:
     file.write_text(f"[tunnels.macnet]\n{line}\n")
     with pytest.raises(BadValue) as caught:
-        load(file, flags={"name": "macnet"})
+        load(file)
+        chosen_remaps(read_config_file(file), "macnet")
     assert caught.value.message.startswith(f"{file}, table tunnels.macnet, {told}")
     assert caught.value.hint
-    assert load(file, flags={"name": "other"}) == Config(name="other")
+    assert load(file, name="other") == Settings(name="other")

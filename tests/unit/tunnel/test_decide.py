@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
-from macnet.config import ClientChoice, CompLzo, Config, RemapWish, RoutesChoice
+from macnet.choices import ClientChoice, CompLzo, RoutesChoice
 from macnet.errors import PortTaken, SubnetConflict
 from macnet.models import Interface, PortOwner, Route
+from macnet.pki import create_pki, save_pki
 from macnet.progress import Silent
+from macnet.remaps import POOLS
+from macnet.settings import Settings
 from macnet.state import load_state, save_state
-from macnet.tunnel import Action, Plan
+from macnet.tunnel import Action, PlanReport
+from macnet.tunnel.decide import PortLookup, describe_owner, next_free_port
+from macnet.values import RemapRequest
 from tests.unit.tunnel.world import World
 
 KEEP, CREATE, REPLACE = Action.KEEP, Action.CREATE, Action.REPLACE
 
 
-def actions(plan: Plan) -> dict[str, Action]:
+def actions(plan: PlanReport) -> dict[str, Action]:
     names = ("keys", "image", "server", "relay", "profile")
     return {name: getattr(plan, name) for name in names}
 
 
-def plan(world: World, **settings: object) -> Plan:
-    return world.tunnel(replace(Config(), **settings)).plan()  # type: ignore[arg-type]
+def plan(world: World, **settings: object) -> PlanReport:
+    return world.tunnel(replace(Settings(), **settings)).plan()  # type: ignore[arg-type]
 
 
 # What is made
@@ -37,8 +43,14 @@ def test_another_engine_than_last_time_is_told_with_what_stays_there(world: Worl
     world.engine.info_ = replace(world.engine.info_, id="TWO")
     (warning,) = plan(world).warnings
     assert "another engine" in warning and "macnet down" in warning
+    one = load_state(world.paths.state, Silent()).token
     world.tunnel().setup()
     assert plan(world).warnings == ()
+    # Both engines may run on one kernel, where the relay knows its server by the token.
+    assert load_state(world.paths.state, Silent()).token != one
+    # And back: the helper that is there has yet another token.
+    world.engine.info_ = replace(world.engine.info_, id="ONE")
+    assert world.tunnel().setup().changed
 
 
 def test_at_first_everything_is_made(world: World) -> None:
@@ -106,12 +118,22 @@ def test_another_setting_replaces_what_depends_on_it(
     }
 
 
-def test_new_keys_replace_all_but_the_image(world: World) -> None:
+def test_expired_keys_replace_all_but_the_image(world: World) -> None:
     world.tunnel().setup()
-    found = world.tunnel().plan(renew_keys=True)
+    ended = datetime.now(UTC) - timedelta(days=2)
+    save_pki(world.paths.pki, create_pki("macnet", now=ended - timedelta(days=10), days=10))
+    found = plan(world)
     assert found.keys is REPLACE
     assert (found.server, found.relay, found.profile) == (REPLACE, REPLACE, REPLACE)
     assert found.image is KEEP
+
+
+def test_a_record_without_its_token_makes_new_containers_with_the_same_keys(world: World) -> None:
+    world.tunnel().setup()
+    save_state(world.paths.state, replace(load_state(world.paths.state, Silent()), token=None))
+    found = plan(world)
+    assert (found.keys, found.server, found.relay) == (REPLACE, REPLACE, REPLACE)
+    assert (found.profile, found.image) == (KEEP, KEEP)
 
 
 @pytest.mark.parametrize("part", ["server", "relay"])
@@ -167,6 +189,55 @@ def test_the_port_of_the_last_setup_is_taken_again(world: World) -> None:
     assert plan(world).port == 13195
 
 
+def test_a_port_that_was_asked_for_once_is_given_up_with_its_option(world: World) -> None:
+    world.setup_tunnel(port=8080).setup()
+    assert world.setup_tunnel().plan().port == 8080
+    found = world.setup_tunnel(port=0).plan()
+    assert found.port == 13194
+    assert found.warnings == ("the tunnel moves from port 8080 to 13194",)
+    assert found.changes
+
+
+def test_a_tunnel_that_moves_says_so(world: World) -> None:
+    world.setup_tunnel().setup()
+    found = world.setup_tunnel(port=8080).plan()
+    assert found.warnings == ("the tunnel moves from port 13194 to 8080",)
+
+
+def test_so_is_one_in_a_record_from_before_settings_were_stored(world: World) -> None:
+    world.setup_tunnel(port=8080).setup()
+    state = load_state(world.paths.state, Silent())
+    save_state(world.paths.state, replace(state, settings=None))
+    assert world.setup_tunnel().plan().port == 8080
+    assert world.setup_tunnel(port=0).plan().port == 13194
+    save_state(world.paths.state, replace(state, settings=None, options={}))
+    assert world.setup_tunnel().plan().port == 8080
+
+
+def test_the_next_free_port_is_among_the_99_that_follow() -> None:
+    def all_but(free: int) -> PortLookup:
+        return lambda port: None if port == free else PortOwner(port)
+
+    assert next_free_port(13194, all_but(13195)) == 13195
+    assert next_free_port(13194, all_but(13293)) == 13293
+    assert next_free_port(13194, all_but(13294)) is None
+    # There is none above 65535.
+    assert next_free_port(65500, all_but(65535)) == 65535
+    assert next_free_port(65500, all_but(65536)) is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [
+        (PortOwner(80, 42, "nginx"), "nginx (pid 42)"),
+        (PortOwner(80, 42), "a program (pid 42)"),
+        (PortOwner(80), "another program"),
+    ],
+)
+def test_whoever_holds_a_port_is_told_as_far_as_known(owner: PortOwner, words: str) -> None:
+    assert describe_owner(owner) == words
+
+
 def test_no_port_is_left(world: World) -> None:
     world.ports.update({port: PortOwner(port) for port in range(13194, 13300)})
     with pytest.raises(PortTaken, match=r"13194 to 13293 .*all in use"):
@@ -179,7 +250,7 @@ def test_no_port_is_left(world: World) -> None:
 def test_the_tunnels_addresses_move_away_from_docker_and_from_this_host(world: World) -> None:
     world.network("clash", "192.168.255.0/24")
     world.extra_interfaces.append(Interface("en0", (IPNetwork("192.168.254.7/24"),)))
-    world.extra_routes.append(Route(IPNetwork("100.64.0.0/16"), "utun3"))
+    world.network("link", "100.64.0.0/16")
     found = plan(world)
     assert str(found.tunnel_subnet) == "192.168.253.0/24"
     assert found.relay_subnet not in IPNetwork("100.64.0.0/16")
@@ -226,7 +297,9 @@ def test_a_network_that_this_host_uses_is_left_out_and_told(
     world.extra_routes += [route] if route else []
     found = plan(world)
     assert IPNetwork("172.82.0.0/24") not in found.subnets
-    assert any("app (172.82.0.0/24) is not routed" in text for text in found.warnings)
+    [told] = [text for text in found.warnings if "not routed" in text]
+    assert told.startswith("app (172.82.0.0/24)")
+    assert "`macnet setup --remap auto`" in told
     assert "--remap auto" in found.warnings[-1]
 
 
@@ -252,7 +325,8 @@ def test_an_interface_that_is_down_uses_no_addresses(world: World) -> None:
 
 
 def test_the_classic_tunnel_is_told_of_and_no_obstacle(world: World) -> None:
-    world.extra_routes.append(Route(IPNetwork("172.16.0.0/12"), "utun2"))
+    gateway = IPAddress("192.168.255.5")
+    world.extra_routes.append(Route(IPNetwork("172.16.0.0/12"), "utun2", gateway))
     found = plan(world)
     assert IPNetwork("172.17.0.0/16") in found.subnets
     (warning,) = found.warnings
@@ -261,13 +335,27 @@ def test_the_classic_tunnel_is_told_of_and_no_obstacle(world: World) -> None:
 
 def test_a_remap_gives_other_addresses(world: World) -> None:
     world.extra_interfaces.append(Interface("en0", (IPNetwork("172.82.0.9/24"),)))
-    found = plan(world, remap=RemapWish(auto=True))
-    [(seen, _)] = found.helper_routes.remaps
-    assert seen.prefixlen == 24
-    assert seen in found.subnets
-    assert IPNetwork("172.82.0.0/24") not in found.subnets
-    assert found.helper_routes.remaps == ((seen, IPNetwork("172.82.0.0/24")),)
+    found = plan(world, remap=RemapRequest(auto=True))
+    [subnet] = [s for item in found.networks for s in item.subnets if s.seen is not None]
+    assert subnet.cidr == IPNetwork("172.82.0.0/24")
+    assert subnet.seen is not None
+    assert subnet.seen.prefixlen == 24
+    assert subnet.seen in found.subnets
+    assert subnet.cidr not in found.subnets
     assert found.warnings == ()
+
+
+def test_no_way_out_is_advised_that_has_been_tried(world: World) -> None:
+    for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"):
+        world.extra_routes.append(Route(IPNetwork(net), "utun3"))
+    world.network("one", "10.1.0.0/16")
+    world.network("two", "10.2.0.0/16")
+    found = plan(world, remap=RemapRequest(auto=True))
+    # One range of that size is free; the tunnel has a part of the other.
+    remapped = [s for item in found.networks for s in item.subnets if s.seen is not None]
+    assert len(remapped) == 1
+    assert "--remap auto" not in found.warnings[-1]
+    assert "docker network create --subnet 198.19.0.0/24 NAME" in found.warnings[-1]
 
 
 def test_pools_are_routed_whole_less_what_this_host_uses(world: World) -> None:
@@ -279,6 +367,32 @@ def test_pools_are_routed_whole_less_what_this_host_uses(world: World) -> None:
     assert not any(IPNetwork("192.168.1.7/32") in net for net in carried)
     assert not any(found.tunnel_subnet in net for net in carried)
     assert IPNetwork("172.25.0.0/16") not in found.subnets
+
+
+def test_the_printed_way_out_can_be_run_where_no_range_is_free(world: World) -> None:
+    world.extra_interfaces.append(Interface("en0", (IPNetwork("172.82.0.9/24"),)))
+    world.extra_routes += [Route(pool, "utun5") for pool in POOLS[4]]
+    assert not any("None" in text for text in plan(world).warnings)
+
+
+def test_a_pushed_route_that_the_client_lacks_is_noticed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tunnel().setup()
+    world.network("new", "10.77.0.0/24")
+    world.tunnel().sync()
+    had = tuple(r for r in world.routes() if r.destination != IPNetwork("10.77.0.0/24"))
+    monkeypatch.setattr(world, "routes", lambda: had)
+    world.engine.commands.clear()
+    world.tunnel().sync()
+    assert any("client-kill" in " ".join(argv) for argv in world.engine.commands)
+
+
+def test_a_filter_that_leaves_nothing_over_is_a_warning(world: World) -> None:
+    found = plan(world, networks=("nosuch*",))
+    assert found.subnets == ()
+    assert any("--network nosuch* matches none" in text for text in found.warnings)
+    assert plan(world, networks=("app",)).warnings == ()
 
 
 def test_networks_are_chosen_by_name(world: World) -> None:

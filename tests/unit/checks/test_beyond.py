@@ -1,0 +1,152 @@
+"""Checks of what `--also` reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MethodType, SimpleNamespace
+from typing import Any, cast
+
+from netaddr import IPAddress, IPNetwork
+
+from macnet.checks import Outcome, beyond
+from macnet.checks.base import Finding
+from macnet.checks.facts import Facts, JoinerLane
+from macnet.cli import views
+from macnet.helper.spec import Joiner
+from macnet.models import Donor, Further, ReachKind
+from macnet.names.client import Reply
+from macnet.networks import select_networks, with_further
+from tests.unit.checks.fakes import FakeResolver, container
+from tests.unit.checks.world import World
+
+DONOR = Donor("id", "kind-control-plane", "2026-03-01T12:00:00Z")
+DNS = IPAddress("10.96.0.10")
+KIND = Further(
+    "kind",
+    ReachKind.CLUSTER,
+    (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16")),
+    DONOR,
+    dns=DNS,
+    domain="cluster.local",
+    source="kind-control-plane:/etc/kubernetes/x",
+)
+
+
+def facts(
+    *further: Further,
+    joined: Mapping[str, JoinerLane] | None = None,
+    answers: Mapping[IPAddress, Reply] | None = None,
+    info: object = None,
+    swarm: tuple[Sequence[Any], ...] = ((), (), ()),
+) -> Facts:
+    selected = select_networks(with_further((), further), include=("*",), exclude=())
+    found = SimpleNamespace(
+        selected=selected,
+        joined=joined or {},
+        resolver=FakeResolver(0, clusters=dict(answers or {})),
+        info=info,
+        engine=SimpleNamespace(swarm=lambda: swarm),
+    )
+    found.why_not_joined = MethodType(Facts.why_not_joined, found)
+    return cast(Facts, found)
+
+
+def outcomes(found: Sequence[Finding]) -> list[Outcome]:
+    return [one.outcome for one in found]
+
+
+def test_a_cluster_is_told_with_its_ranges_and_where_they_were_read() -> None:
+    (found,) = beyond.cluster(facts(KIND))
+    assert (found.outcome, found.subject) == (Outcome.OK, "kind")
+    for words in ("10.244.0.0/16, 10.96.0.0/16", "/etc/kubernetes/x", "kind-control-plane"):
+        assert words in found.evidence
+
+
+def test_a_cluster_that_is_not_reached_is_a_warning() -> None:
+    unread = Further("b", ReachKind.CLUSTER, (), reason="there is no b:/etc/x")
+    twice = replace(KIND, name="c", donor=None, reason="10.96.0.0/16 is also in the cluster kind")
+    kind, first, second = beyond.cluster(facts(KIND, unread, twice))
+    assert kind.outcome is Outcome.OK
+    assert outcomes([first, second]) == [Outcome.WARN] * 2
+    assert "/etc/x" in first.evidence
+    assert second.fix is not None
+    assert "--also kubernetes=" in second.fix
+
+
+def test_no_cluster_is_nothing_to_look_at() -> None:
+    overlay = Further("spread", ReachKind.OVERLAY, (IPNetwork("10.0.1.0/24"),), DONOR)
+    assert outcomes(beyond.cluster(facts(overlay))) == [Outcome.SKIP]
+    assert outcomes(beyond.dns(facts(overlay))) == [Outcome.SKIP]
+    assert outcomes(beyond.joiners(facts(replace(KIND, donor=None)))) == [Outcome.SKIP]
+
+
+def test_a_joiner_is_compared_with_the_last_start_of_its_donor() -> None:
+    key = Joiner(1, DONOR).key
+    (good,) = beyond.joiners(facts(KIND, joined={"id": JoinerLane(1, key, attached=True)}))
+    assert good.outcome is Outcome.OK
+    (lost,) = beyond.joiners(facts(KIND))
+    (old,) = beyond.joiners(facts(KIND, joined={"id": JoinerLane(1, "other", attached=True)}))
+    (bare,) = beyond.joiners(facts(KIND, joined={"id": JoinerLane(1, key, attached=False)}))
+    assert outcomes([lost, old, bare]) == [Outcome.FAIL] * 3
+    assert "no joiner" in lost.evidence
+    assert "started again" in old.evidence
+    assert "no lane" in bare.evidence
+    assert [one.fix for one in (lost, old)] == ["`macnet regenerate`"] * 2
+
+
+def test_one_joiner_may_serve_several_networks() -> None:
+    nets = [
+        Further(f"net{n}", ReachKind.OVERLAY, (IPNetwork(f"10.0.{n}.0/24"),), DONOR) for n in (1, 2)
+    ]
+    assert len(beyond.joiners(facts(*nets))) == 1
+
+
+def test_the_resolver_of_a_cluster_is_asked() -> None:
+    reply = Reply((IPAddress("10.96.0.1"),))
+    (good,) = beyond.dns(facts(KIND, answers={DNS: reply}))
+    assert good.outcome is Outcome.OK
+    assert "kubernetes.default.svc.cluster.local is 10.96.0.1" in good.evidence
+    (bad,) = beyond.dns(facts(KIND))
+    assert bad.outcome is Outcome.FAIL
+    assert "no answer" in bad.evidence
+
+
+def test_the_swarm_is_told_by_a_manager_only() -> None:
+    def info(*, manager: bool, node: str = "n1") -> object:
+        return SimpleNamespace(manager=manager, node=node)
+
+    ready = {"Status": {"State": "ready"}, "Description": {"Hostname": "a"}}
+    down = {"Status": {"State": "down"}, "Description": {"Hostname": "b"}}
+    tasks = [{"Status": {"State": "running"}}, {"Status": {"State": "shutdown"}}]
+    good = beyond.swarm(facts(info=info(manager=True), swarm=([ready], [{}], tasks)))
+    assert (good.outcome, good.evidence) == (Outcome.OK, "1 node, 1 service, 1 running task")
+    bad = beyond.swarm(facts(info=info(manager=True), swarm=([ready, down], [], [])))
+    assert bad.outcome is Outcome.WARN
+    assert bad.evidence.endswith("not ready: b")
+    worker = beyond.swarm(facts(info=info(manager=False)))
+    alone = beyond.swarm(facts(info=info(manager=False, node="")))
+    assert outcomes([worker, alone]) == [Outcome.SKIP] * 2
+    assert "worker" in worker.evidence
+
+
+def test_what_is_there_and_not_asked_for_is_offered(world: World) -> None:
+    labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": "control-plane"}
+    node = container(0xF5, "dev-control-plane", {"app": "172.82.0.9"}, Labels=labels)
+    assert not any(result.offer for result in world.check().results)
+    world.engine.containers_.append(node)
+    (offer,) = [result for result in world.check().results if result.offer]
+    assert (offer.id, offer.outcome) == ("engine.networks", Outcome.OK)
+    assert "cluster dev runs here: `macnet setup --also kubernetes`" in offer.evidence
+    shown = views.check(world.check(), every=False)
+    assert str(shown[-1]).startswith("The Kubernetes cluster dev runs here")
+
+
+def test_an_address_outside_every_network_leads_to_the_option(world: World) -> None:
+    labels = {"created_by.minikube.sigs.k8s.io": "true", "name.minikube.sigs.k8s.io": "minikube"}
+    world.engine.containers_.append(
+        container(0xF5, "minikube", {"app": "172.82.0.9"}, Labels=labels)
+    )
+    (failed,) = world.check("10.244.0.5").failures
+    assert failed.fix is not None
+    assert "`macnet setup --also kubernetes`" in failed.fix
