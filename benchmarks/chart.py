@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from benchmarks.table import WAYS, number
+from benchmarks.table import WAYS
+from benchmarks.text import number
 
 _WIDTH, _LABEL, _VALUE = 760, 130, 120
 _BAR, _GAP, _HEAD, _PANEL_GAP = 16, 5, 24, 18
@@ -18,11 +19,14 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: var(--
 .classic { fill: var(--classic); }
 .macnet { fill: var(--macnet); }
 .published { fill: var(--published); }
+.wireguard { fill: var(--wireguard); }
 svg { --page: #ffffff; --text: #1f2328; --quiet: #59636e;
-      --classic: #9aa4af; --macnet: #0969da; --published: #c7d0d9; }
+      --classic: #9aa4af; --macnet: #0969da; --published: #c7d0d9;
+      --wireguard: #bf8700; }
 @media (prefers-color-scheme: dark) {
   svg { --page: #0d1117; --text: #e6edf3; --quiet: #9198a1;
-        --classic: #6e7681; --macnet: #4493f8; --published: #3d444d; }
+        --classic: #6e7681; --macnet: #4493f8; --published: #3d444d;
+        --wireguard: #9e6a03; }
 }"""
 
 

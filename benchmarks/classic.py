@@ -104,11 +104,6 @@ class Classic:
         client = ProcessId.load(self._pid_file)
         return [client.pid] if client else []
 
-    def route(self, address: str, *, on: bool) -> None:
-        """Send an address through this tunnel, past every wider route, or no longer."""
-        argv = ["ip", "route", "replace" if on else "del", f"{address}/32", "dev", DEVICE]
-        self._lab.run(argv, check=on)
-
     def _bridge(self) -> str:
         """Address of docker0, at which a container reaches the host network."""
         rows = json.loads(self._lab.vm_run(["ip", "-j", "-4", "address", "show", "docker0"]).stdout)

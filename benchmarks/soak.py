@@ -1,4 +1,7 @@
-"""`soak`: eight streams for a long time must neither stall nor leak. Half down, half up."""
+"""`soak`: eight streams for a long time, half down and half up, then many short connections.
+
+None may stall, fail or leave anything behind.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import procs
-from benchmarks.bed import Bed, Route
+from benchmarks.bed import TARGET, Bed, Route
 from benchmarks.machine import describe, save_json
-from benchmarks.table import align, number
+from benchmarks.table import align
+from benchmarks.text import number
 from benchmarks.worker import STALL_S
 from tests.lab import HTTP_PORT, SINK_PORT
-from tests.lab.process import PIPE, Running
+from tests.lab.process import PIPE, Running, run
 
 #: Growth that is no leak: buffers that are made at the first use, a log, Python's own heap.
 RSS_SLACK = 16 * 2**20
@@ -21,6 +25,8 @@ FILES_SLACK = 8
 #: Before memory is looked at for the first time, so that what is made once is there.
 WARM_UP_S = 5.0
 _STREAMS = 4
+#: Connections of many, at a time.
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -31,17 +37,19 @@ class Footprint:
     files: Mapping[str, int]
 
 
-def soak(bed: Bed, seconds: float, folder: Path) -> bool:
-    """Run the streams, print what became of everything; whether all is well."""
+def soak(bed: Bed, seconds: float, connections: int, folder: Path) -> bool:
+    """Run the streams, then the connections, print what became of them; whether all is well."""
     bed.fresh_tunnel()
     route = bed.routes()[1]
     move_both_ways(bed, route, WARM_UP_S)
     settle()
     before = footprint(route)
     moved = move_both_ways(bed, route, seconds)
+    words = ("--many", str(connections), "--at-once", str(_AT_ONCE))
+    many = bed.work(route.host, HTTP_PORT, *words, timeout_s=300)["many"]
     settle()
     after = footprint(route)
-    faults = find_faults(moved, before, after)
+    faults = find_faults(moved, many, before, after)
     lines = [["part", "memory before, MiB", "after", "open files before", "after"]]
     for part in before.memory:
         memory = [number(each.memory[part] / 2**20) for each in (before, after)]
@@ -56,6 +64,7 @@ def soak(bed: Bed, seconds: float, folder: Path) -> bool:
         "machine": describe(bed.lab),
         "seconds": seconds,
         "moved": moved,
+        "connections": many,
         "memory_bytes": {"before": before.memory, "after": after.memory},
         "open_files": {"before": before.files, "after": after.files},
         "faults": faults,
@@ -79,10 +88,15 @@ def settle() -> None:
 
 
 def find_faults(
-    moved: Mapping[str, Mapping[str, float]], before: Footprint, after: Footprint
+    moved: Mapping[str, Mapping[str, float]],
+    many: Mapping[str, int],
+    before: Footprint,
+    after: Footprint,
 ) -> list[str]:
-    """Each stall and each leak, in words. Pure."""
+    """Each stall, what failed, and each leak, in words. Pure."""
     faults = []
+    if many["failed"]:
+        faults.append(f"{many['failed']} of {many['count']} connections failed")
     for name, one in moved.items():
         if one["longest_pause"] > STALL_S:
             faults.append(f"{name}: a stream moved nothing for {one['longest_pause']:.1f} s")
@@ -103,4 +117,26 @@ def move_both_ways(bed: Bed, route: Route, seconds: float) -> dict[str, dict[str
         "down": bed.start_work(route.host, HTTP_PORT, "--down", str(_STREAMS), *words, stdout=PIPE),
         "up": bed.start_work(route.host, SINK_PORT, "--up", str(_STREAMS), *words, stdout=PIPE),
     }
+    late = time.monotonic() + seconds + STALL_S
+    while any(one.poll() is None for one in running.values()):
+        if time.monotonic() > late:
+            print("\n".join(where_bytes_wait(bed)))
+            break
+        time.sleep(0.1)
     return {name: bed.finish_work(one, seconds + 120) for name, one in running.items()}
+
+
+def where_bytes_wait(bed: Bed) -> list[str]:
+    """For each namespace on the way, the connections that hold bytes: who reads no more?"""
+    argv = ["ss", "-tnH", "state", "connected", "exclude", "time-wait"]
+    found = {"Mac": bed.lab.run(argv).stdout}
+    for part, name in (("VM", "macnet-relay"), ("server", "macnet-server"), ("target", TARGET)):
+        pid = str(bed.container_pid(name))
+        found[part] = run(["nsenter", "--target", pid, "--net", *argv]).stdout
+    lines = []
+    for part, connections in found.items():
+        for line in connections.splitlines():
+            state, received, sent, *ends = line.split()[:5]
+            if received != "0" or sent != "0":
+                lines.append(f"{part}: {state} read {received} sent {sent} {' '.join(ends)}")
+    return lines

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from benchmarks.bed import Bed, Route
+from benchmarks.bed import Bed
 from benchmarks.machine import describe, save_json
 from benchmarks.soak import move_both_ways
 from benchmarks.stats import summarize
-from benchmarks.table import align, number
+from benchmarks.table import align
+from benchmarks.text import number
 from benchmarks.traffic import Sizes, Taken, measure
 from benchmarks.variant import Variant, Variants
-from macnet.config import Config
-from tests.lab.process import PIPE
 
-MTUS = (1500, 9000, 16000, 32000, 48000)
+MTUS = (1500, 9000, 16000, 32000, 48000, 65000)
 CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 _BASE = Variant("as macnet sets it")
 _COLUMNS = (
@@ -36,22 +34,16 @@ _LOSSES = {
 }
 
 
-_UNBOUND = tuple(("nft", "delete", "table", "inet", table) for table in ("macnet", "macnet_behind"))
+def _buffers(kilobytes: int) -> Variant:
+    """The most that one connection has under way in the tunnel."""
+    return Variant(f"{kilobytes} kB", relay={"_BUFFER": f"{kilobytes} << 10"})
 
 
-def _windows(packets: int) -> Variant:
-    """TCP windows bounded to so many packets in place of 32, at the default MTU."""
-    sizes = [str(count * Config().tun_mtu) for count in (packets, 2)]
-    bound = ("sh", "/usr/local/lib/macnet/windows.sh", *sizes)
-    return Variant(f"{packets} packets", commands=(*_UNBOUND, bound))
-
-
-def _queue(limit: int, *, bound: bool = True) -> Variant:
+def _queue(limit: int) -> Variant:
     """OpenVPN's queue of packets before its socket; the smaller of its two numbers decides."""
     return Variant(
-        f"queue {limit}" + ("" if bound else ", windows unbound"),
+        f"queue {limit}",
         server={"tcp-queue-limit": str(limit), "bcast-buffers": str(max(limit, 256))},
-        commands=() if bound else _UNBOUND,
     )
 
 
@@ -65,21 +57,8 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
             for size in (262144, 1048576, 4194304)
         ),
     ),
-    "windows": (
-        _BASE,
-        Variant("unbound", commands=_UNBOUND),
-        *(_windows(packets) for packets in (8, 16, 64, 128)),
-    ),
-    "queues": (
-        *(_queue(limit) for limit in (64, 256, 1024, 4096)),
-        _queue(64, bound=False),
-        _queue(4096, bound=False),
-    ),
-    "relay": (
-        _BASE,
-        Variant("relay0 of MTU 16000", relay={"65520": "16000"}),
-        Variant("relay0 of MTU 32000", relay={"65520": "32000"}),
-    ),
+    "lane": tuple(_buffers(kilobytes) for kilobytes in (128, 256, 512, 1024, 2048)),
+    "queues": tuple(_queue(limit) for limit in (64, 256, 1024, 4096)),
     "nodelay": (
         _BASE,
         Variant("no TCP_NODELAY", both={"socket-flags": None}),
@@ -111,7 +90,6 @@ def _group(
                 before = losses(bed)
                 taken: Taken = measure(bed, route, sizes)
                 both = move_both_ways(bed, route, sizes.seconds)
-                loaded = _loaded_ms(bed, route, sizes)
                 after = losses(bed)
             each = values[variant.name]
             for way, moved in both.items():
@@ -121,7 +99,7 @@ def _group(
                 each[key].append(value)
             for key, value in after.items():
                 each[key].append(value - before[key])
-            each["http, loaded"].append(loaded)
+            each["http, loaded"].append(median(taken.loaded))
             each["longest pause, s"].append(taken.longest_pause)
         print(f"round {count} of {rounds}", file=sys.stderr, flush=True)
     return values
@@ -132,16 +110,6 @@ def losses(bed: Bed) -> dict[str, float]:
     text = bed.lab.run(["nstat", "--json", "--ignore", "--zeros", "--noupdate"]).stdout
     kernel = json.loads(text)["kernel"]
     return {name: float(kernel.get(key, 0)) for key, name in _LOSSES.items()}
-
-
-def _loaded_ms(bed: Bed, route: Route, sizes: Sizes) -> float:
-    """Milliseconds of a request while a download fills the queues."""
-    seconds = ("--seconds", str(sizes.seconds))
-    load = bed.start_work(route.host, route.http_port, "--down", "1", *seconds, stdout=PIPE)
-    time.sleep(sizes.seconds / 4)
-    taken = bed.work(route.host, route.http_port, "--requests", "10")["requests"]
-    bed.finish_work(load, 120)
-    return float(median(taken)) * 1e3
 
 
 def _table(found: Mapping[str, Mapping[str, list[float]]]) -> str:

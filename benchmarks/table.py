@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.goals import Row
+from benchmarks.goals import FIGURES, Figure, Row
 from benchmarks.stats import Spread
+from benchmarks.text import number
 
 #: What each way is called.
-WAYS = {"classic": "classic recipe", "macnet": "macnet", "published": "published port"}
-
-
-def number(value: float) -> str:
-    """Three figures that count, and no power of ten."""
-    if value >= 100 or value == 0:
-        return f"{value:.0f}"
-    if value >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+WAYS = {
+    "classic": "classic recipe",
+    "macnet": "macnet",
+    "published": "published port",
+    "wireguard": "WireGuard",
+}
 
 
 def spread(value: Spread) -> str:
@@ -51,3 +48,18 @@ def results(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return align(lines)
+
+
+def figure_rows(
+    figures: Mapping[str, float], known: Mapping[str, Figure] = FIGURES
+) -> Iterator[tuple[str, ...]]:
+    """Each figure with its title, its goal, and whether that is met."""
+    for key, value in figures.items():
+        yield known[key].title, number(value), *known[key].verdict(value)
+
+
+def figures_table(
+    title: str, figures: Mapping[str, float], known: Mapping[str, Figure] = FIGURES
+) -> str:
+    """What macnet is to keep to whatever other ways do."""
+    return align([(title, "figure", "goal", ""), *figure_rows(figures, known)])

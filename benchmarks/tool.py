@@ -13,7 +13,8 @@ from benchmarks.bed import Bed
 from benchmarks.crowd import Crowd
 from benchmarks.machine import describe, save_json
 from benchmarks.stats import ratios, slope, summarize
-from benchmarks.table import align, number, spread
+from benchmarks.table import align, spread
+from benchmarks.text import number
 from tests.lab import BASE_IMAGE
 
 #: Parts of all networks with which setup is timed too, to see how the time grows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from tests.lab import HTTP_PORT, SINK_PORT
 from tests.lab.process import ProcessId, spawn, stop, wait_until
 
 _CONFIG = "/etc/macnet/openvpn.conf"
-_RELAY = "/usr/local/lib/macnet/relay.sh"
+_PROGRAM = "/usr/local/lib/macnet/python/macnet/relay/way.py"
 
 #: Directive to its value; None takes it out.
 Directives = Mapping[str, str | None]
@@ -25,10 +26,8 @@ class Variant:
     name: str
     both: Directives = field(default_factory=dict)
     server: Directives = field(default_factory=dict)
-    #: Texts of relay.sh and what replaces them.
+    #: Constants of the relay's program.
     relay: Mapping[str, str] = field(default_factory=dict)
-    #: Commands in the server's namespace once the tunnel is up.
-    commands: tuple[tuple[str, ...], ...] = ()
 
 
 class Variants:
@@ -42,25 +41,18 @@ class Variants:
         bed.fresh_tunnel()
         self._profile = profile.read_text()
         self._config = bed.lab.docker("exec", "macnet-server", "cat", _CONFIG)
-        self._script = bed.lab.docker("exec", "macnet-relay", "cat", _RELAY)
+        self._program = bed.lab.docker("exec", "macnet-relay", "cat", _PROGRAM)
         self._client: ProcessId | None = None
         bed.macnet("disconnect")
 
     @contextmanager
     def applied(self, variant: Variant) -> Iterator[Route]:
         """The tunnel with this variant, connected."""
-        script = self._script
-        for old, new in variant.relay.items():
-            if old not in script:
-                raise ValueError(f"{variant.name}: relay.sh has no {old!r}")
-            script = script.replace(old, new)
         server = edit(edit(self._config, variant.both), variant.server)
         self._put("macnet-server", _CONFIG, server)
-        self._put("macnet-relay", _RELAY, script)
+        self._put("macnet-relay", _PROGRAM, assign(self._program, variant.relay))
         self._bed.lab.docker("restart", "-t", "1", "macnet-server", "macnet-relay")
         self._wait_for_relay()
-        for command in variant.commands:
-            self._bed.lab.docker("exec", "macnet-server", *command)
         try:
             self._connect(edit(self._profile, variant.both))
             yield self._route(variant)
@@ -115,6 +107,15 @@ class Variants:
             if time.monotonic() > deadline:
                 raise RuntimeError(docker("logs", "--tail", "20", "macnet-relay"))
             time.sleep(0.1)
+
+
+def assign(program: str, constants: Mapping[str, str]) -> str:
+    """A program with other values of module constants, each of which it must have."""
+    for name, value in constants.items():
+        program, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", program, flags=re.M)
+        if count != 1:
+            raise ValueError(f"the relay has no constant {name}")
+    return program
 
 
 def edit(config: str, directives: Directives) -> str:

@@ -53,6 +53,28 @@ def _request(host: str, path: str) -> bytes:
     return f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode()
 
 
+def open_many(host: str, port: int, count: int, at_once: int) -> dict[str, int]:
+    """HTTP requests, each on a connection of its own, so many at a time; how many failed."""
+    left, failed = list(range(count)), []
+
+    def run() -> None:
+        while left:
+            try:
+                left.pop()
+                time_requests(host, port, 1)
+            except (OSError, SystemExit) as error:
+                failed.append(str(error))
+            except IndexError:
+                return
+
+    threads = [threading.Thread(target=run) for _ in range(at_once)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"count": count, "failed": len(failed)}
+
+
 class Stream:
     """One stream of a bulk transfer: how many bytes, and the longest pause between two moves."""
 
@@ -131,6 +153,8 @@ def _measure(arguments: argparse.Namespace) -> Iterator[tuple[str, object]]:
         yield "connects", time_connects(host, port, arguments.connects)
     if arguments.requests:
         yield "requests", time_requests(host, port, arguments.requests)
+    if arguments.many:
+        yield "many", open_many(host, port, arguments.many, arguments.at_once)
     movers: list[Mover] = [*[download] * arguments.down, *[upload] * arguments.up]
     if movers:
         yield "moved", move(host, port, movers, arguments.seconds)
@@ -143,6 +167,8 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--connects", type=int, default=0, help="how many, one after the other")
     parser.add_argument("--requests", type=int, default=0, help="how many, one after the other")
+    parser.add_argument("--many", type=int, default=0, help="HTTP requests, many at a time")
+    parser.add_argument("--at-once", type=int, default=64, help="how many at a time")
     parser.add_argument("--down", type=int, default=0, help="streams that download")
     parser.add_argument("--up", type=int, default=0, help="streams that upload")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long streams run")

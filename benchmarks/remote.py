@@ -1,0 +1,137 @@
+"""`remote`: an engine on another machine, by ssh, beside ``ssh -L`` to a published port.
+
+The distance is played: ssh's own connection goes through a program that holds each byte back
+(tests/lab/delay.py), and the kernel drops packets of the link.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.machine import describe, save_json
+from benchmarks.table import align
+from benchmarks.text import number
+from tests.lab import BASE_IMAGE, HTTP_PORT, PUBLISHED_PORT, Lab
+from tests.lab.process import DEVNULL, wait_until
+from tests.lab.remote import HOST
+from tests.lab.remote import remote as other_machine
+
+_WORKER = Path(__file__).with_name("worker.py")
+_MACNET = str(Path(sys.executable).with_name("macnet"))
+#: Where ``ssh -L`` listens.
+_BESIDE = 18090
+#: Seconds of a download: at 100 ms a new connection takes the first of them to speed up.
+SECONDS = 10.0
+#: macnet's throughput and request beside the other's: at least, at most.
+LEAST, MOST = 0.7, 1.2
+
+
+@dataclass(frozen=True)
+class Line:
+    """What lies between: milliseconds there and back, and lost packets in percent."""
+
+    round_trip_ms: int
+    loss_percent: int
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        lost = f", {self.loss_percent} % loss" if self.loss_percent else ""
+        return f"{self.round_trip_ms} ms{lost}"
+
+
+LINES = (Line(20, 0), Line(100, 0), Line(20, 1))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians: Mbit/s of one download, and milliseconds of an HTTP request."""
+
+    line: str
+    way: str
+    mbit: float
+    http_ms: float
+
+
+def remote(lab: Lab, rounds: int, seconds: float, folder: Path) -> bool:
+    """Measure every line both ways, print a table; whether all goals are met."""
+    rows: list[Row] = []
+    with other_machine(lab) as machine:
+        env = {"DOCKER_HOST": machine.url, "MACNET_BASE_IMAGE": BASE_IMAGE}
+
+        def macnet(*words: str) -> None:
+            lab.run([_MACNET, *words], env=env, timeout_s=300)
+
+        address = lab.members[machine.engine.name].sample.address("published")
+        for line in LINES:
+            machine.configure(delay_ms=line.round_trip_ms / 2)
+            with machine.loss(line.loss_percent) if line.loss_percent else nullcontext():
+                macnet("setup")
+                with _forwarded(lab):
+                    ways = {"macnet": (address, HTTP_PORT), "ssh -L": ("127.0.0.1", _BESIDE)}
+                    rows += _measure(lab, line, ways, rounds, seconds)
+                macnet("down")
+        save_json(
+            folder / "remote.json",
+            {
+                "machine": describe(lab),
+                "rounds": rounds,
+                "seconds": seconds,
+                "rows": [asdict(row) for row in rows],
+            },
+        )
+    print(align([["line", "way", "Mbit/s", "HTTP, ms"], *(_cells(row) for row in rows)]))
+    return all(_met(ours, theirs) for ours, theirs in zip(rows[::2], rows[1::2], strict=True))
+
+
+def _measure(
+    lab: Lab, line: Line, ways: dict[str, tuple[str, int]], rounds: int, seconds: float
+) -> Iterator[Row]:
+    speeds: dict[str, list[float]] = {way: [] for way in ways}
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, (host, port) in ways.items():
+            work = _worker(lab, host, port)
+            moved = work("--down", "1", "--seconds", str(seconds))["moved"]
+            speeds[way].append(moved["bytes"] * 8 / moved["seconds"] / 1e6)
+            times[way] += work("--requests", "20")["requests"]
+    for way in ways:
+        yield Row(line.title, way, median(speeds[way]), median(times[way]) * 1e3)
+
+
+def _worker(lab: Lab, host: str, port: int) -> Callable[..., dict[str, Any]]:
+    def work(*words: str) -> dict[str, Any]:
+        argv = [sys.executable, "-I", str(_WORKER), host, str(port), *words]
+        found: dict[str, Any] = json.loads(lab.run(argv, timeout_s=180).stdout)
+        return found
+
+    return work
+
+
+@contextmanager
+def _forwarded(lab: Lab) -> Iterator[None]:
+    """The published port of the other machine, by ssh alone."""
+    where = f"127.0.0.1:{_BESIDE}:127.0.0.1:{PUBLISHED_PORT}"
+    process = lab.popen(["ssh", "-N", "-L", where, f"root@{HOST}"], stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        probe = ["nc", "-z", "127.0.0.1", str(_BESIDE)]
+        wait_until(lambda: lab.run(probe, check=False).returncode == 0, 20)
+        yield
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _cells(row: Row) -> list[str]:
+    return [row.line, row.way, number(row.mbit), number(row.http_ms)]
+
+
+def _met(ours: Row, theirs: Row) -> bool:
+    return ours.mbit >= LEAST * theirs.mbit and ours.http_ms <= MOST * theirs.http_ms
