@@ -16,7 +16,9 @@ from macnet.agent import AgentStatus
 from macnet.chart import Chart
 from macnet.checks import Report
 from macnet.networks import Selected
-from macnet.tunnel import DownResult, Plan, SetupResult, Status
+from macnet.tunnel import DownResult, PlanReport, SetupResult, Status
+from macnet.tunnel.naming import NamesReport
+from macnet.tunnel.results import NamesSwitch
 from macnet.watch import WatchLine
 
 
@@ -33,13 +35,14 @@ _CHANGED = {"changed": bool}
 #: kind -> (the command that prints it, what it holds). A list has one element of the class.
 KINDS: dict[str, tuple[str, Any]] = {
     "setup": ("macnet setup", SetupResult),
-    "plan": ("macnet setup --dry-run", Plan),
+    "plan": ("macnet setup --dry-run", PlanReport),
     "regenerate": ("macnet regenerate", SetupResult),
     "check": ("macnet check", Report),
     "status": ("macnet status", Status),
     "status_all": ("macnet status --all", [Status]),
     "networks": ("macnet networks", [Selected]),
     "map": ("macnet map", Chart),
+    "map_served": ("macnet map --serve", {"url": str}),
     "report": ("macnet report", {"path": str, "parts": tuple[str, ...]}),
     "connect": ("macnet connect", _CHANGED),
     "disconnect": ("macnet disconnect", _CHANGED),
@@ -60,6 +63,9 @@ KINDS: dict[str, tuple[str, Any]] = {
             "errors": [{"code": str, "message": str, "hint": str | None}],
         },
     ),
+    "names": ("macnet names list", NamesReport),
+    "names_switch": ("macnet names on, off", NamesSwitch),
+    "names_flush": ("macnet names flush", _CHANGED),
     "agent": ("macnet agent install, uninstall, status", {**_CHANGED, "status": AgentStatus}),
     "error": (
         "any command that fails",

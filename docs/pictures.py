@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from a real run: `make pictures`.
+"""Makes the pictures of docs/ from a real run: `make pictures`.
 
 In a lab of its own macnet runs in a real terminal (tmux), whose screen becomes an SVG. Times and
 addresses are those of that run.

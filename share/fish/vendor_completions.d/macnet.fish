@@ -1,0 +1,1 @@
+complete --command macnet --no-files --arguments "(env _MACNET_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) macnet)" --condition "env _MACNET_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) macnet"
