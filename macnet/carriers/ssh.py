@@ -127,6 +127,17 @@ class Ssh(Carrier):
         self._forward("-L", f"{self._socket}:{self._target.socket}")
         if (error := self.engine_error()) is not None:
             raise error
+        self._send_at_once()
+
+    def _send_at_once(self) -> None:
+        """Run nothing there, once: a connection without a session waits with small packets.
+
+        Up to OpenSSH 10.0 sshd sets TCP_NODELAY when a session begins (its session.c,
+        do_exec_no_pty). What the command gives does not count, nor whether one is allowed: without
+        it all works, each packet up to a delayed acknowledgement later.
+        """
+        argv = self._argv("-S", str(self._folder / "s"), *_NO_FORWARDS, *_BATCH)
+        self._run([*argv, "--", self._target.destination, "exit"], timeout_s=ANSWER_S)
 
     def running(self) -> bool:
         """Whether an ssh answers at the control socket."""

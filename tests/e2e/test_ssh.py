@@ -22,6 +22,7 @@ from tests.lab import Lab, Sample
 from tests.lab.images import SAMPLE_IMAGE
 from tests.lab.process import Completed, run
 from tests.lab.remote import GUEST, HOST, Remote, remote
+from tests.lab.sockets import sends_at_once
 from tests.lab.swarm import swarm_of
 
 #: Sends what opens an OpenVPN connection, without the tunnel's key, and prints what comes back.
@@ -182,6 +183,15 @@ def test_the_main_job(far: Far, tmp_path: Path) -> None:
     far.macnet("down")
     assert far.nothing_left()
     assert far.containers() == before
+
+
+def test_the_machine_sends_small_packets_at_once(far: Far) -> None:
+    """What a login without a session lacks: a request would wait for acknowledgements."""
+    far.macnet("setup")
+    assert [pid for pid in far.machine.sessions() if sends_at_once(pid, port=22)]
+    far.macnet("disconnect")
+    far.macnet("connect")
+    assert [pid for pid in far.machine.sessions() if sends_at_once(pid, port=22)]
 
 
 def test_ports_in_use_on_either_side(far: Far) -> None:

@@ -70,6 +70,13 @@ def test_the_user_cannot_be_asked_and_nothing_leads_back(folder: Path) -> None:
     assert not any("StrictHostKeyChecking" in word for argv in ssh.argvs for word in argv)
 
 
+def test_a_session_begins_once_for_each_login(folder: Path) -> None:
+    ssh = FakeSsh()
+    start(folder, ssh)
+    start(folder, ssh)
+    assert len([argv for argv in ssh.argvs if argv[-3:] == ["--", "me@box", "exit"]]) == 1
+
+
 def test_one_that_was_killed_is_started_with_its_port(folder: Path) -> None:
     ssh = FakeSsh()
     start(folder, ssh)
