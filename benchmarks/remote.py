@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ _MACNET = str(Path(sys.executable).with_name("macnet"))
 _BESIDE = 18090
 #: Seconds of a download: at 100 ms a new connection takes the first of them to speed up.
 SECONDS = 10.0
+#: Requests beside a download.
+_BESIDE_COUNT = 10
 #: macnet's throughput and request beside the other's: at least, at most.
 LEAST, MOST = 0.7, 1.2
 
@@ -52,12 +56,13 @@ LINES = (Line(20, 0), Line(100, 0), Line(20, 1))
 
 @dataclass(frozen=True)
 class Row:
-    """Medians: Mbit/s of one download, and milliseconds of an HTTP request."""
+    """Medians: Mbit/s of one download, and milliseconds of an HTTP request alone and beside it."""
 
     line: str
     way: str
     mbit: float
     http_ms: float
+    beside_ms: float
 
 
 def remote(lab: Lab, rounds: int, seconds: float, folder: Path) -> bool:
@@ -87,7 +92,8 @@ def remote(lab: Lab, rounds: int, seconds: float, folder: Path) -> bool:
                 "rows": [asdict(row) for row in rows],
             },
         )
-    print(align([["line", "way", "Mbit/s", "HTTP, ms"], *(_cells(row) for row in rows)]))
+    titles = ["line", "way", "Mbit/s", "HTTP, ms", "beside a download, ms"]
+    print(align([titles, *(_cells(row) for row in rows)]))
     return all(_met(ours, theirs) for ours, theirs in zip(rows[::2], rows[1::2], strict=True))
 
 
@@ -95,15 +101,25 @@ def _measure(
     lab: Lab, line: Line, ways: dict[str, tuple[str, int]], rounds: int, seconds: float
 ) -> Iterator[Row]:
     speeds: dict[str, list[float]] = {way: [] for way in ways}
-    times: dict[str, list[float]] = {way: [] for way in ways}
+    alone: dict[str, list[float]] = {way: [] for way in ways}
+    beside: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, (host, port) in ways.items():
             work = _worker(lab, host, port)
             moved = work("--down", "1", "--seconds", str(seconds))["moved"]
             speeds[way].append(moved["bytes"] * 8 / moved["seconds"] / 1e6)
-            times[way] += work("--requests", "20")["requests"]
+            alone[way] += work("--requests", "20")["requests"]
+            with ThreadPoolExecutor(1) as pool:
+                # Longer than the requests take: none may run without it.
+                download = pool.submit(work, "--down", "1", "--seconds", str(seconds))
+                time.sleep(seconds / 4)
+                times = work("--requests", str(_BESIDE_COUNT))["requests"]
+                if download.done():
+                    raise SystemExit("the requests took longer than the download beside them")
+                beside[way] += times
     for way in ways:
-        yield Row(line.title, way, median(speeds[way]), median(times[way]) * 1e3)
+        seen = (median(times[way]) * 1e3 for times in (alone, beside))
+        yield Row(line.title, way, median(speeds[way]), *seen)
 
 
 def _worker(lab: Lab, host: str, port: int) -> Callable[..., dict[str, Any]]:
@@ -130,7 +146,7 @@ def _forwarded(lab: Lab) -> Iterator[None]:
 
 
 def _cells(row: Row) -> list[str]:
-    return [row.line, row.way, number(row.mbit), number(row.http_ms)]
+    return [row.line, row.way, *map(number, (row.mbit, row.http_ms, row.beside_ms))]
 
 
 def _met(ours: Row, theirs: Row) -> bool:

@@ -71,7 +71,10 @@ def benchmarks_text() -> str:
             f"An engine on another machine, by ssh ({_machine(far['machine'])}), beside\n"
             f"`ssh -L` to a published port: medians of {far['rounds']} rounds. Wanted are\n"
             f"{LEAST:g} of its speed, and {MOST:g} times its request at most:",
-            table(("", "", "Mbit/s", "HTTP, ms", "speed", "request"), _far(far)),
+            table(
+                ("", "", "Mbit/s", "HTTP, ms", "beside a download, ms", "speed", "request"),
+                _far(far),
+            ),
             f"The sweep ({_machine(sweep['machine'])}), medians of {sweep['rounds']} rounds:\n"
             "Mbit/s of 1 and 8 streams, retransmission timeouts in a round, the longest pause of\n"
             "a stream.",
@@ -135,7 +138,8 @@ def _far(record: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         met = ["met" if good else "MISSED" for good in (speed >= LEAST, request <= MOST)]
         verdicts = (f"{number(speed)}: {met[0]}", f"{number(request)}: {met[1]}")
         for row, cells in ((ours, verdicts), (theirs, ("", ""))):
-            yield row["line"], row["way"], number(row["mbit"]), number(row["http_ms"]), *cells
+            figures = (number(row[key]) for key in ("mbit", "http_ms", "beside_ms"))
+            yield row["line"], row["way"], *figures, *cells
 
 
 def _footprint(soak: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
