@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -81,7 +82,7 @@ def parse_networks(networks: Iterable[Json], containers: Iterable[Json]) -> tupl
     joined = (
         _join(network, entry, points[network.id]) for network, entry in zip(bare, rows, strict=True)
     )
-    return tuple(sorted(joined, key=lambda network: network.name))
+    return tuple(sorted(joined, key=lambda network: by_number(network.name)))
 
 
 def further_name(item: Further) -> str:
@@ -182,6 +183,13 @@ def _bridge_name(entry: Json, options: Json) -> str | None:
     return str(options.get(f"{_BRIDGE_OPTION}.name") or f"br-{str(entry['Id'])[:12]}")
 
 
+def by_number(name: str) -> list[str | int]:
+    """Key that sorts names as people do: ``shop-2`` before ``shop-10``."""
+    # Text and numbers take turns, so that pieces of one place compare.
+    pieces = re.split(r"([0-9]+)", name)
+    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)]
+
+
 def _join(network: Network, entry: Json, points: Sequence[tuple[Endpoint, Json]]) -> Network:
     """The network with its endpoints, and with the bridge's addresses that they tell."""
     told = [
@@ -195,7 +203,7 @@ def _join(network: Network, entry: Json, points: Sequence[tuple[Endpoint, Json]]
         replace(subnet, gateway=_bridge_address(subnet.cidr, item, told, gives_first=gives_first))
         for subnet, item in zip(network.subnets, items, strict=True)
     )
-    endpoints = sorted((endpoint for endpoint, _ in points), key=lambda e: e.container)
+    endpoints = sorted((endpoint for endpoint, _ in points), key=lambda e: by_number(e.container))
     return replace(network, subnets=subnets, endpoints=tuple(endpoints))
 
 

@@ -13,7 +13,7 @@ from macnet import survey
 from macnet.helper import HelperStatus, LaneKind
 from macnet.helper.spec import RELAY, SERVER, container_name
 from macnet.models import Endpoint, Port, Subnet
-from macnet.networks import Selected
+from macnet.networks import Selected, by_number
 from macnet.state import Way
 from macnet.survey import Answer, Prober, SystemProber, Target
 from macnet.tunnel import Tunnel
@@ -212,7 +212,7 @@ def make_chart(
         )
         for item in selected
     ]
-    ordered = sorted(networks, key=lambda network: (not network.routed, network.name))
+    ordered = sorted(networks, key=lambda network: (not network.routed, by_number(network.name)))
     return Chart(tuple(ordered), problem, engine, drawn, lane)
 
 

@@ -14,6 +14,7 @@ from macnet.models import Further, Network, Port, ReachKind, Subnet
 from macnet.networks import (
     PRIVATE_BLOCKS,
     Selected,
+    by_number,
     find_free_subnet,
     gateway_of,
     merge_subnets,
@@ -318,6 +319,17 @@ def test_kinds_of_networks_that_are_not_routed(more: dict[str, str], reason: str
     item = select((bridge("one", "10.1.0.0/16", **more),))["one"]
     assert reason in str(item.reason)
     assert (item.routed, item.subnets, item.left_out) == (False, (), ())
+
+
+@given(names=st.lists(st.text(alphabet="ab-019٣²", max_size=6)))
+def test_any_names_can_be_sorted(names: list[str]) -> None:
+    """Digits of other scripts are text."""
+    assert sorted(sorted(names, key=by_number)) == sorted(names)
+
+
+def test_names_are_sorted_by_their_numbers() -> None:
+    names = ["shop", "shop2", "shop10", "shop-1", "shop-2", "shop-2-web-10", "shop-10", "web"]
+    assert sorted(sorted(names), key=by_number) == names
 
 
 def test_globs_choose_by_name_and_case() -> None:
