@@ -28,6 +28,8 @@ from tests.lab.images import SAMPLE_IMAGE
 FAR, SHUT, HOME = "10.20.0.0/24", "10.21.0.0/24", "172.83.50.0/24"
 THERE, CLOSED = "10.20.0.2", "10.21.0.2"
 ALSO = ("--also", f"{FAR}=router")
+#: Such a container comes back with its engine.
+_STAYS = ("--restart", "unless-stopped", "--stop-signal", "SIGKILL")
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,14 @@ class Behind:
         self.stop()
         self.lab.docker("network", "create", "--subnet", HOME, "routers")
         self.router()
-        self.lab.docker("run", "-d", "--name", "island", "--network", "none", SAMPLE_IMAGE)
+        words = ["--name", "island", "--network", "none", SAMPLE_IMAGE]
+        self.lab.docker("run", "-d", *_STAYS, *words)
         self.wire()
 
     def router(self) -> None:
         """Make the router, as a program that only waits."""
         words = ["--init", "--name", "router", "--network", "routers", BASE_IMAGE]
-        self.lab.docker("run", "-d", *words, "sleep", "3600")
+        self.lab.docker("run", "-d", *_STAYS, *words, "sleep", "3600")
 
     def wire(self) -> None:
         """A wire of before is in a namespace that is gone, or goes with its joiner."""
@@ -294,6 +297,18 @@ def test_watch_follows_the_container(far: Mac, behind: Behind, tmp_path: Path) -
         watching.wait_for(f"+ {FAR}")
         wait_until(lambda: far.http(THERE) and far.udp(THERE), SOON, "an answer again")
         assert_traffic(far)
+
+
+def test_watch_follows_an_engine_that_restarts(far: Mac, behind: Behind, tmp_path: Path) -> None:
+    with watch(far, tmp_path / "said") as watching:
+        far.lab.engine.restart()
+        far.lab.engine.wait_running(["router", "island"])
+        behind.wire()
+        far.lab.sample.wait_ready()
+        wait_until(lambda: far.http(THERE) and far.udp(THERE), SOON, "an answer after its restart")
+        assert joiners(far)
+        assert_traffic(far)
+        assert "Traceback" not in watching.said
 
 
 def test_a_setup_beside_watch_is_followed(behind: Behind, mac: Mac, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.e2e.names import DOMAIN, PORT, names_on
 from tests.e2e.steps import Mac, wait_until
+from tests.e2e.test_heal import main_process
 from tests.e2e.test_security import rules
 from tests.e2e.test_watch import watch
 from tests.lab import Lab
@@ -308,6 +309,51 @@ def test_watch_follows_nodes_that_restart_and_die(
         for node in nodes.pods:
             nodes.restart(node)
         wait_until(lambda: body(reached, far) != "", SOON, f"after all of it: {watching.said}")
+
+
+def _restart_a_node(_: Mac, nodes: KindNodes) -> None:
+    nodes.restart(nodes.control)
+
+
+def _kill_the_node(mac: Mac, nodes: KindNodes) -> None:
+    mac.lab.docker("kill", nodes.control)
+
+
+def _start_the_node(mac: Mac, nodes: KindNodes) -> None:
+    mac.lab.docker("start", nodes.control)
+    nodes.dress(nodes.control)
+
+
+def _restart_the_engine(_: Mac, nodes: KindNodes) -> None:
+    nodes.restart_engine()
+
+
+def _kill_the_relay(mac: Mac, _: KindNodes) -> None:
+    mac.lab.vm_run(["kill", "-9", str(main_process(mac, "macnet-relay").pid)])
+
+
+@pytest.mark.alone
+def test_each_fault_is_over_within_five_seconds(
+    reached: Mac, nodes: KindNodes, tmp_path: Path
+) -> None:
+    """With watch, from the end of its cause on."""
+    first, second = nodes.pods[nodes.control], nodes.pods[nodes.worker]
+    reached.macnet("setup")
+    with watch(reached, tmp_path / "said") as watching:
+        for fault, expected in (
+            (_restart_a_node, (first, second)),
+            (_kill_the_node, (second,)),
+            (_start_the_node, (first, second)),
+            (_restart_the_engine, (first, second)),
+            (_kill_the_relay, (first, second)),
+        ):
+            fault(reached, nodes)
+            took = 0.0
+            for address in expected:
+                again = partial(answers, reached, address)
+                took += wait_until(again, SOON, f"{fault.__name__}: {watching.said}")
+            print(f"{fault.__name__}: back after {took:.1f} s")
+            assert took <= 5, fault.__name__
 
 
 def test_its_network_can_be_removed_while_the_tunnel_is_up(reached: Mac, nodes: KindNodes) -> None:

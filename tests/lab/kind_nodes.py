@@ -95,8 +95,7 @@ class KindNodes:
             self.make_node(node, role)
         for pod in self._pod_names():
             self._run(pod, "--network", "none")
-        for node in (self.control, self.worker):
-            self._dress(node)
+        self._dress_all()
 
     def make_node(self, node: str, role: str, *, manifest: str | None = None) -> None:
         """Start a container that looks as one of kind's; ``manifest`` for one with another file."""
@@ -106,7 +105,8 @@ class KindNodes:
             # kind's are privileged. What that adds is not used here, and an engine 20.10 wants all
             # rights of the kernel for it, which a machine that is a container itself lacks.
             *("create", "--name", node, "--hostname", node, "--cap-add", "NET_ADMIN"),
-            *("--stop-signal", "SIGKILL", "--network", NETWORK, *words, SAMPLE_IMAGE),
+            *("--restart", "on-failure:1", "--stop-signal", "SIGKILL", "--network", NETWORK),
+            *(*words, SAMPLE_IMAGE),
         )
         tree = self._engine.vm.paths.home / f"files-{node}"
         files = {"var/lib/kubelet/config.yaml": (DATA / "kubelet-config.yaml").read_text()}
@@ -134,7 +134,13 @@ class KindNodes:
     def restart(self, node: str) -> None:
         """Restart a node: its network namespace is another one then."""
         self._engine.docker("restart", node)
-        self._dress(node)
+        self.dress(node)
+
+    def restart_engine(self) -> None:
+        """Restart the engine, and wait until the cluster is whole again."""
+        self._engine.restart()
+        self._engine.wait_running([*self.pods, *self._pod_names()])
+        self._dress_all()
 
     @property
     def balancer(self) -> str:
@@ -166,10 +172,14 @@ class KindNodes:
     def _run(self, name: str, *words: str) -> None:
         self._engine.docker(
             *("run", "-d", "--name", name, "--hostname", name, "--stop-signal", "SIGKILL"),
-            *(*words, SAMPLE_IMAGE),
+            *("--restart", "on-failure:1", *words, SAMPLE_IMAGE),
         )
 
-    def _dress(self, node: str) -> None:
+    def _dress_all(self) -> None:
+        for node in self.pods:
+            self.dress(node)
+
+    def dress(self, node: str) -> None:
         """Give a node its pods, its routes and its chains, as kindnet and kube-proxy would."""
         enter = self.enter(node)
         for key in ("ip_forward", "conf.all.rp_filter"):

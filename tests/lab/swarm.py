@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from .engine import Engine
 from .errors import CommandError, LabError
 from .images import SAMPLE_IMAGE, import_sample
 from .lab import Lab
-from .process import run
+from .process import run, wait_until
 
 _ADDRESSES = ("10.98.0.1", "10.98.0.2")
 
@@ -32,7 +33,7 @@ class Swarm:
         return str(engine.get("/info")["Name"])
 
     def service(self, name: str, network: str, *words: str, replicas: int = 1) -> None:
-        """Start a service of the sample's image and wait until all its tasks run.
+        """Start a service of the sample's image and wait until its tasks reach each other.
 
         By the addresses of its tasks: this kernel has no IPVS, so none has an address of its own.
         """
@@ -42,6 +43,7 @@ class Swarm:
             *("--stop-signal", "SIGKILL", *words, SAMPLE_IMAGE),
         )
         self.wait_tasks(name, replicas)
+        self._wait_for_each_other(name)
 
     def wait_tasks(self, service: str, count: int, timeout_s: float = 60) -> None:
         """Wait until so many tasks of a service run."""
@@ -51,6 +53,16 @@ class Swarm:
                 told = self.manager.docker("service", "ps", "--no-trunc", service)
                 raise LabError(f"{service} has not {count} running tasks:\n{told}")
             time.sleep(0.2)
+
+    def _wait_for_each_other(self, service: str) -> None:
+        """Engines tell each other of a task after it runs: until then nobody reaches it."""
+        filters = ["--filter", f"label=com.docker.swarm.service.name={service}"]
+        for engine in (self.manager, self.worker):
+            for container in engine.docker("ps", "-q", *filters).split():
+                for address in self.addresses(service):
+                    fetch = ["wget", "-q", "-T", "2", "-O", "/dev/null", f"http://{address}/"]
+                    if not wait_until(partial(_succeeds, engine, "exec", container, *fetch), 60):
+                        raise LabError(f"on {engine.name}, {service} does not reach {address}")
 
     def addresses(self, service: str, on: Engine | None = None) -> list[str]:
         """The addresses of a service's running tasks, of all or of those on one engine."""
@@ -92,6 +104,14 @@ def swarm_of(lab: Lab, other: str = "other", *, manager: Engine | None = None) -
         lab.remove_engine(other)
         # The manager goes on in other tests, as it was before.
         _leave(manager)
+
+
+def _succeeds(engine: Engine, *words: str) -> bool:
+    try:
+        engine.docker(*words)
+    except CommandError:
+        return False
+    return True
 
 
 def _leave(manager: Engine) -> None:
