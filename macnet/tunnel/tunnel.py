@@ -13,7 +13,14 @@ from macnet import packet, survey
 from macnet.carriers import stop_ssh
 from macnet.choices import CarrierKind
 from macnet.engine import Engine, require_rootful
-from macnet.errors import BadValue, HelperFailed, MacnetError, NotSetUp, SubnetConflict
+from macnet.errors import (
+    BadValue,
+    ClientMissing,
+    HelperFailed,
+    MacnetError,
+    NotSetUp,
+    SubnetConflict,
+)
 from macnet.files import lock, new_lines, read_private, remove_tunnel_files, write_private
 from macnet.helper import LABEL_NAME
 from macnet.helper.image import remove_images, require_image
@@ -61,7 +68,8 @@ class Tunnel(TunnelParts):
             require_rootful(seen.engine, self.engine.address)
             self._check(plan, strict=strict, offline=offline)
             self._say_what_runs_there(plan)
-            return report_plan(plan, already_reachable=self._direct_way(seen, plan, force=force))
+            report = report_plan(plan, already_reachable=self._direct_way(seen, plan, force=force))
+            return replace(report, warnings=(*report.warnings, *self._without_client()))
         finally:
             if started:
                 stop_ssh(self.paths.carrier, self.host.runner)
@@ -214,6 +222,13 @@ class Tunnel(TunnelParts):
             f"port on {plan.spec.publish}, and {relay}, in that machine's own network and with its "
             "list of processes, with NET_ADMIN and SYS_ADMIN; `macnet down` removes both"
         )
+
+    def _without_client(self) -> Iterator[str]:
+        """What a missing VPN client keeps setup from, and what to do."""
+        try:
+            self.client.require()
+        except ClientMissing as error:
+            yield f"{error.message}: setup makes all but the connection ({error.hint})"
 
     def _warn(self, plan: Plan) -> None:
         for warning in plan.warnings:

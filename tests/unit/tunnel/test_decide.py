@@ -53,6 +53,13 @@ def test_another_engine_than_last_time_is_told_with_what_stays_there(world: Worl
     assert world.tunnel().setup().changed
 
 
+def test_a_client_that_is_missing_is_told(world: World) -> None:
+    world.client.installed = False
+    (warning,) = plan(world).warnings
+    assert warning.startswith("openvpn is not installed: setup makes all but the connection")
+    assert "`brew install openvpn`" in warning
+
+
 def test_at_first_everything_is_made(world: World) -> None:
     found = plan(world)
     assert set(actions(found).values()) == {CREATE}
