@@ -14,6 +14,7 @@ from tests.e2e.names import names_on
 from tests.e2e.steps import Mac, wait_until
 from tests.e2e.test_watch import watch
 from tests.lab import Lab
+from tests.lab.compose import project
 from tests.lab.engine import Engine
 from tests.lab.images import SAMPLE_IMAGE
 from tests.lab.process import run
@@ -168,6 +169,27 @@ def test_a_stack_goes_while_the_tunnel_is_up(reached: Mac, swarm: Swarm, tmp_pat
         wait_until(partial(gone, engine.docker, "shop_back"), 15, "no network")
     reached.macnet("setup")
     assert "shop_back" not in routed(reached)
+
+
+def test_a_compose_project_goes_while_the_tunnel_is_up(
+    reached: Mac, swarm: Swarm, tmp_path: Path
+) -> None:
+    """Its network is an overlay; its containers are no tasks."""
+    ipam = {"config": [{"subnet": "10.40.8.0/24"}]}
+    model: dict[str, object] = {
+        "services": {"web": {"image": SAMPLE_IMAGE, "stop_signal": "SIGKILL"}},
+        "networks": {"default": {"driver": "overlay", "attachable": True, "ipam": ipam}},
+    }
+    cache = reached.lab.paths.cache
+    with project(swarm.manager, cache, "kiosk", tmp_path, model) as kiosk:
+        reached.macnet("setup")
+        endpoints = swarm.manager.get("/containers/kiosk-web-1/json")["NetworkSettings"]
+        address = str(endpoints["Networks"]["kiosk_default"]["IPAddress"])
+        assert reached.http(address)
+        kiosk.compose("down", "--timeout", "1")
+        wait_until(partial(gone, swarm.manager.docker, "kiosk_default"), 15, "no network")
+    reached.macnet("setup")
+    assert "kiosk_default" not in routed(reached)
 
 
 @pytest.mark.alone

@@ -50,6 +50,8 @@ RESOLVED = TreeSpec(f"resolved-{BASE_SUITE}", BASE_SUITE, ("systemd-resolved", "
 
 KIND = TreeSpec(f"kind-{BASE_SUITE}", BASE_SUITE, ("kind",))
 
+COMPOSE = TreeSpec(f"compose-{BASE_SUITE}", BASE_SUITE, ("docker-compose",))
+
 
 def engine_spec(suite: str) -> TreeSpec:
     """Tree of an engine."""
@@ -108,6 +110,11 @@ def ensure_resolved(cache: Path) -> Path:
 def ensure_kind(cache: Path) -> Path:
     """The program kind; it starts wherever glibc is 2.34 or later."""
     return _ensure_unpacked(cache, KIND) / "usr/bin/kind"
+
+
+def ensure_compose(cache: Path) -> Path:
+    """The program docker-compose (v2); it needs no more of a machine than `kind` does."""
+    return _ensure_unpacked(cache, COMPOSE) / "usr/libexec/docker/cli-plugins/docker-compose"
 
 
 def _ensure_unpacked(cache: Path, spec: TreeSpec) -> Path:
