@@ -39,6 +39,8 @@ _MOVED_SOCKETS = (
     ("XDG_CONFIG_HOME", "colima/default/docker.sock"),
     ("LIMA_HOME", "docker-rootful/sock/docker.sock"),
 )
+#: These variables.
+MOVED_BY = tuple(name for name, _ in _MOVED_SOCKETS)
 #: Podman 5, below TMPDIR: one for each machine.
 _PODMAN_SOCKETS = "podman/*-api.sock"
 #: Seconds for a socket on this machine to accept.
