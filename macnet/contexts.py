@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from macnet.errors import ConfigError, EngineUnreachable, UnknownContext
+from macnet.errors import ConfigError, EngineRefused, EngineUnreachable, UnknownContext
 
 #: Sockets that engines create, relative to the home directory, the most common first.
 HOME_SOCKETS = (
@@ -112,14 +112,16 @@ def resolve_engine(context: str | None, environ: Mapping[str, str], home: Path) 
     """Find the engine: ``--context``, DOCKER_HOST, DOCKER_CONTEXT, current context, sockets.
 
     Raises `UnknownContext` for a name that is not in the store, `ConfigError` for a damaged
-    store or address, and `EngineUnreachable` where nothing names an engine.
+    store or address, `EngineUnreachable` where nothing names an engine, and `EngineRefused` for
+    one whose published ports do not reach this machine.
     """
     folder = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else home / ".docker"
     sockets = _socket_paths(environ, home)
     if context:
         return _from_context(context, f"--context {context}", folder, sockets)
     if url := environ.get("DOCKER_HOST"):
-        return _understood(EngineAddress(url, "DOCKER_HOST", tls=_tls_of_environ(environ, folder)))
+        found = EngineAddress(url, "DOCKER_HOST", tls=_tls_of_environ(environ, folder))
+        return _outside_minikube(_understood(found), environ)
     if name := environ.get("DOCKER_CONTEXT"):
         return _from_context(name, "DOCKER_CONTEXT", folder, sockets)
     if name := _current_context(folder):
@@ -204,6 +206,23 @@ def _tls_of_environ(environ: Mapping[str, str], folder: Path) -> TlsFiles | None
             hint="DOCKER_CERT_PATH names the folder with ca.pem, cert.pem and key.pem",
         )
     return found
+
+
+def _outside_minikube(address: EngineAddress, environ: Mapping[str, str]) -> EngineAddress:
+    """The address, unless it is that of the engine inside minikube's container.
+
+    On a Mac ``minikube docker-env`` names a port of 127.0.0.1 that leads to that one engine. What
+    the engine publishes is published in the container, which the Mac does not reach.
+    """
+    inside = environ.get("MINIKUBE_ACTIVE_DOCKERD") and address.tls is not None
+    if not inside or address.machine is not None:
+        return address
+    raise EngineRefused(
+        f"the engine at {address.url} is the one inside minikube's container, and this machine "
+        "reaches no port that it publishes",
+        hint="use the engine outside, where minikube's container runs: "
+        "`eval $(minikube docker-env -u)`, then `macnet setup --also kubernetes`",
+    )
 
 
 def _tls_files(folder: Path) -> TlsFiles | None:
