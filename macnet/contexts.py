@@ -90,6 +90,14 @@ class SshTarget:
         """What ssh takes: ``user@host``."""
         return self.host if self.user is None else f"{self.user}@{self.host}"
 
+    @property
+    def podman_machine(self) -> bool:
+        """Whether it is Podman's VM on this machine, as `podman system connection ls` shows it.
+
+        Its key is Podman's own, which ssh does not offer by itself.
+        """
+        return self.host in _LOOPBACK_HOSTS and "podman" in self.socket
+
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
