@@ -115,6 +115,14 @@ class EngineAddress:
     ssh: SshTarget | None = None
     via: str | None = None
 
+    @property
+    def orbstack(self) -> bool:
+        """Whether it is OrbStack's engine: by its context, or its socket, also through a link."""
+        scheme, _, path = self.url.partition("://")
+        if scheme != "unix":
+            return False
+        return self.context == "orbstack" or ".orbstack" in Path(path).resolve().parts
+
 
 def resolve_engine(context: str | None, environ: Mapping[str, str], home: Path) -> EngineAddress:
     """Find the engine: ``--context``, DOCKER_HOST, DOCKER_CONTEXT, current context, sockets.

@@ -306,6 +306,26 @@ def test_certificates_of_the_environment(tmp_path: Path) -> None:
     assert resolve_engine(None, {**environ, "DOCKER_HOST": SOCKET}, tmp_path).tls is None
 
 
+@pytest.mark.parametrize(
+    ("url", "context", "expected"),
+    [
+        ("unix:///Users/ann/.orbstack/run/docker.sock", None, True),
+        ("unix:///elsewhere.sock", "orbstack", True),
+        ("unix:///Users/ann/.colima/default/docker.sock", "colima", False),
+        ("tcp://box:2376", "orbstack", False),
+    ],
+)
+def test_orbstack_is_known_by_context_and_socket(
+    url: str, context: str | None, expected: bool
+) -> None:
+    assert EngineAddress(url, "test", context).orbstack is expected
+
+
+def test_orbstack_is_known_through_the_systems_socket(no_system_socket: Path) -> None:
+    no_system_socket.symlink_to("/Users/ann/.orbstack/run/docker.sock")
+    assert EngineAddress(f"unix://{no_system_socket}", "default socket").orbstack
+
+
 def minikube(tmp_path: Path, url: str = "tcp://127.0.0.1:55002") -> dict[str, str]:
     """What `eval $(minikube docker-env)` sets."""
     return {
