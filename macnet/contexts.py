@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from macnet.errors import ConfigError, EngineUnreachable, UnknownContext
+from macnet.errors import ConfigError, EngineRefused, EngineUnreachable, UnknownContext
 
 #: Sockets that engines create, relative to the home directory, the most common first.
 HOME_SOCKETS = (
@@ -39,6 +39,8 @@ _MOVED_SOCKETS = (
     ("XDG_CONFIG_HOME", "colima/default/docker.sock"),
     ("LIMA_HOME", "docker-rootful/sock/docker.sock"),
 )
+#: These variables.
+MOVED_BY = tuple(name for name, _ in _MOVED_SOCKETS)
 #: Podman 5, below TMPDIR: one for each machine.
 _PODMAN_SOCKETS = "podman/*-api.sock"
 #: Seconds for a socket on this machine to accept.
@@ -88,6 +90,14 @@ class SshTarget:
         """What ssh takes: ``user@host``."""
         return self.host if self.user is None else f"{self.user}@{self.host}"
 
+    @property
+    def podman_machine(self) -> bool:
+        """Whether it is Podman's VM on this machine, as `podman system connection ls` shows it.
+
+        Its key is Podman's own, which ssh does not offer by itself.
+        """
+        return self.host in _LOOPBACK_HOSTS and "podman" in self.socket
+
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
@@ -105,19 +115,29 @@ class EngineAddress:
     ssh: SshTarget | None = None
     via: str | None = None
 
+    @property
+    def orbstack(self) -> bool:
+        """Whether it is OrbStack's engine: by its context, or its socket, also through a link."""
+        scheme, _, path = self.url.partition("://")
+        if scheme != "unix":
+            return False
+        return self.context == "orbstack" or ".orbstack" in Path(path).resolve().parts
+
 
 def resolve_engine(context: str | None, environ: Mapping[str, str], home: Path) -> EngineAddress:
     """Find the engine: ``--context``, DOCKER_HOST, DOCKER_CONTEXT, current context, sockets.
 
     Raises `UnknownContext` for a name that is not in the store, `ConfigError` for a damaged
-    store or address, and `EngineUnreachable` where nothing names an engine.
+    store or address, `EngineUnreachable` where nothing names an engine, and `EngineRefused` for
+    one whose published ports do not reach this machine.
     """
     folder = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else home / ".docker"
     sockets = _socket_paths(environ, home)
     if context:
         return _from_context(context, f"--context {context}", folder, sockets)
     if url := environ.get("DOCKER_HOST"):
-        return _understood(EngineAddress(url, "DOCKER_HOST", tls=_tls_of_environ(environ, folder)))
+        found = EngineAddress(url, "DOCKER_HOST", tls=_tls_of_environ(environ, folder))
+        return _outside_minikube(_understood(found), environ)
     if name := environ.get("DOCKER_CONTEXT"):
         return _from_context(name, "DOCKER_CONTEXT", folder, sockets)
     if name := _current_context(folder):
@@ -202,6 +222,23 @@ def _tls_of_environ(environ: Mapping[str, str], folder: Path) -> TlsFiles | None
             hint="DOCKER_CERT_PATH names the folder with ca.pem, cert.pem and key.pem",
         )
     return found
+
+
+def _outside_minikube(address: EngineAddress, environ: Mapping[str, str]) -> EngineAddress:
+    """The address, unless it is that of the engine inside minikube's container.
+
+    On a Mac ``minikube docker-env`` names a port of 127.0.0.1 that leads to that one engine. What
+    the engine publishes is published in the container, which the Mac does not reach.
+    """
+    inside = environ.get("MINIKUBE_ACTIVE_DOCKERD") and address.tls is not None
+    if not inside or address.machine is not None:
+        return address
+    raise EngineRefused(
+        f"the engine at {address.url} is the one inside minikube's container, and this machine "
+        "reaches no port that it publishes",
+        hint="use the engine outside, where minikube's container runs: "
+        "`eval $(minikube docker-env -u)`, then `macnet setup --also kubernetes`",
+    )
 
 
 def _tls_files(folder: Path) -> TlsFiles | None:

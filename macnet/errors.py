@@ -37,6 +37,7 @@
     │   ├── NotSetUp                    there is no tunnel yet
     │   ├── Busy                        another macnet is changing it
     │   ├── AgentFailed                 it cannot be started at login
+    │   ├── HostFailed                  this machine does not tell its interfaces
     │   ├── HelperFailed                server or relay do not run or answer
     │   └── TunnelTimeout               no traffic in time
     └── ChecksFailed                 9  `macnet check` found a failure
@@ -280,6 +281,12 @@ class AgentFailed(TunnelError):
     """The system does not start or end macnet's agent."""
 
     code = "agent_failed"
+
+
+class HostFailed(TunnelError):
+    """This machine does not tell which interfaces it has."""
+
+    code = "host_failed"
 
 
 class HelperFailed(TunnelError):

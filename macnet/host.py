@@ -11,11 +11,13 @@ import os
 import platform
 import pwd
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from netaddr import IPAddress, IPNetwork
 
+from macnet.errors import HostFailed
 from macnet.models import Interface, PortOwner
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 
 #: A listener on one of these answers at 127.0.0.1 (``::`` is usually dual-stack).
 _LOCAL_LISTENERS = ("127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1")  # noqa: S104
+
+#: How a system says that an interface went away while it was listed: macOS, as at sleep; Linux.
+_GONE = (errno.ENXIO, errno.ENODEV)
+#: How often the interfaces are listed until none goes away meanwhile, and seconds between.
+_LISTINGS, _PAUSE_S = 5, 0.1
 
 
 def system() -> str:
@@ -45,7 +52,24 @@ def user_name() -> str:
 
 
 def list_interfaces() -> tuple[Interface, ...]:
-    """Every network interface, in the system's order, with its IPv4 and IPv6 addresses."""
+    """Every network interface, in the system's order, with its IPv4 and IPv6 addresses.
+
+    Raises `HostFailed` where the system does not tell.
+    """
+    for left in reversed(range(_LISTINGS)):
+        try:
+            return _list_interfaces()
+        except OSError as error:
+            if left == 0 or error.errno not in _GONE:
+                raise HostFailed(
+                    f"cannot list the interfaces of this host: {error.strerror or error}",
+                    hint="try again; if that does not help, restart this machine",
+                ) from error
+        time.sleep(_PAUSE_S)
+    raise AssertionError("the last listing returns or raises")
+
+
+def _list_interfaces() -> tuple[Interface, ...]:
     import psutil
 
     stats = psutil.net_if_stats()

@@ -5,8 +5,8 @@ The server's NETMAP rule translates; here is decided what to what. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from netaddr import IPNetwork, IPSet
 
@@ -38,22 +38,26 @@ def remap_networks(
     requested: RemapRequest,
     reserved: Reserved,
     *,
+    host: Reserved = (),
+    passable: Collection[IPNetwork] = frozenset(),
     chosen: Pairs = (),
 ) -> tuple[Selected, ...]:
     """Give subnets other addresses, as asked for or where they collide with this host.
 
     A range that "auto" has ``chosen`` before stays as it is while it is free. ``reserved`` are
-    the ranges in use, each with the words that say whose they are. Raises `SubnetConflict`
-    where a range that was asked for is not free.
+    the ranges in use, each with the words that say whose they are; a range that was asked for and
+    overlaps one of them raises `SubnetConflict`. What this ``host`` uses comes and goes and never
+    raises: such a range is left out, but that of a wider route (one of ``passable``) is no
+    obstacle, as the longer prefix wins.
     """
     selected = tuple(selected)
-    taken = [*NEVER_ROUTED, *reserved]
+    used = _Used([*NEVER_ROUTED, *reserved], [*host], passable)
     for item in selected:
         if why_never(item.network) is not None:
             continue
         whose = "" if item.network.further is not None else "Docker's network "
-        taken += [(s.cidr, f"{whose}{item.network.name}") for s in item.network.subnets]
-    return tuple(_remap(item, requested, dict(chosen), taken) for item in selected)
+        used.firm += [(s.cidr, f"{whose}{item.network.name}") for s in item.network.subnets]
+    return tuple(_remap(item, requested, dict(chosen), used) for item in selected)
 
 
 def kept_choices(
@@ -76,11 +80,31 @@ def kept_choices(
     return tuple((real, seen) for real, seen in {**kept, **now}.items() if real not in asked)
 
 
+@dataclass(slots=True)
+class _Used:
+    """The ranges in use, each with whose it is: what never yields, and what is this host's."""
+
+    firm: list[tuple[IPNetwork, str]]
+    host: Sequence[tuple[IPNetwork, str]]
+    passable: Collection[IPNetwork]
+
+    def ranges(self) -> list[IPNetwork]:
+        return [net for net, _ in (*self.firm, *self.host)]
+
+    def obstacle(self, seen: IPNetwork) -> str | None:
+        """Whose range of this host keeps ``seen`` from being routed, None without one."""
+        for net, owner in self.host:
+            beside = net in self.passable and net.prefixlen < seen.prefixlen
+            if overlap(seen, net) and not beside:
+                return owner
+        return None
+
+
 def _remap(
     item: Selected,
     requested: RemapRequest,
     known: Mapping[IPNetwork, IPNetwork],
-    taken: list[tuple[IPNetwork, str]],
+    used: _Used,
 ) -> Selected:
     asked = dict(requested.pairs)
     colliding = {subnet.cidr for subnet, _ in item.left_out}
@@ -88,19 +112,25 @@ def _remap(
     left_out: list[tuple[Subnet, str]] = []
     for subnet in _in_order(item):
         seen: IPNetwork | None = None
+        owner: str | None = None
         if subnet.cidr in asked:
             seen = asked[subnet.cidr]
-            _claim(subnet.cidr, seen, taken)
+            _claim(subnet.cidr, seen, used)
+            owner = used.obstacle(seen)
         elif requested.auto and (subnet.cidr in colliding or subnet.cidr in known):
-            seen = _choose(subnet.cidr, known, [net for net, _ in taken] + [*asked.values()])
+            seen = _choose(subnet.cidr, known, [*used.ranges(), *asked.values()])
         if seen is not None:
-            taken.append((seen, f"the remap of {subnet.cidr}"))
+            used.firm.append((seen, f"the remap of {subnet.cidr}"))
+        if seen is not None and owner is not None:
+            left_out.append((replace(subnet, seen=seen), f"{owner} by its remap {seen}"))
+        elif seen is not None:
             routed.append(replace(subnet, seen=seen))
         elif subnet.cidr in colliding:
             left_out.append((subnet, dict(item.left_out)[subnet]))
         else:
             routed.append(subnet)
-    reason = item.reason if not routed else None
+    told = "; ".join(f"{subnet.cidr} overlaps {why}" for subnet, why in left_out)
+    reason = None if routed else told or item.reason
     return replace(item, subnets=tuple(routed), left_out=tuple(left_out), reason=reason)
 
 
@@ -109,10 +139,10 @@ def _in_order(item: Selected) -> list[Subnet]:
     return [subnet for subnet in item.network.subnets if subnet in wanted]
 
 
-def _claim(real: IPNetwork, seen: IPNetwork, taken: Sequence[tuple[IPNetwork, str]]) -> None:
-    for net, owner in taken:
+def _claim(real: IPNetwork, seen: IPNetwork, used: _Used) -> None:
+    for net, owner in used.firm:
         if overlap(seen, net):
-            free = free_range(real, [used for used, _ in taken])
+            free = free_range(real, used.ranges())
             asked = "" if free is None else f"`macnet setup --remap {real}={free}` takes a free one"
             raise SubnetConflict(
                 f"the remap {real}={seen} cannot be: {seen} overlaps {owner}",

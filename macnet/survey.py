@@ -375,6 +375,36 @@ def find_strangers(selected: Iterable[Selected], prober: Prober) -> tuple[IPAddr
     return tuple(answer.address for answer in answers if answer.ok)
 
 
+def find_way_of_orbstack(
+    selected: Iterable[Selected], interfaces: Iterable[Interface], routes: Iterable[Route]
+) -> str | None:
+    """Why no tunnel is needed to OrbStack's engine, in words; None where that is not proved.
+
+    It makes a bridge of macOS in the subnet of each network, so that a single one is proof. A new
+    OrbStack has the default bridge alone, and no container that could answer a ping. Each network
+    that has containers needs its bridge.
+    """
+    default = {route.interface for route in routes if route.destination.prefixlen == 0}
+    usable = [
+        i for i in interfaces if i.up and i.name not in default and _MAC_BRIDGE.fullmatch(i.name)
+    ]
+    found: set[str] = set()
+    for item in selected:
+        if item.network.driver != "bridge" or item.network.scope != "local":
+            continue
+        here = {
+            interface.name
+            for interface in usable
+            for held in interface.addresses
+            for subnet in item.network.subnets
+            if held.version == 4 and held.cidr == subnet.cidr and held.ip != subnet.gateway
+        }
+        if not here and any(a.version == 4 for e in item.network.endpoints for a in e.addresses):
+            return None
+        found |= here
+    return f"by {', '.join(sorted(found))} the engine itself {_GIVES_A_WAY}" if found else None
+
+
 def find_direct_way(
     selected: Iterable[Selected],
     interfaces: Sequence[Interface],

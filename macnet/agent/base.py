@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from macnet.contexts import MOVED_BY
 from macnet.errors import AgentFailed, BadValue
 from macnet.files import ensure_private_dir, read_private, write_private
 from macnet.runner import CommandFailed, CommandRunner, Completed
@@ -34,8 +35,9 @@ _KEPT = (
     "DOCKER_CONFIG",
     "DOCKER_CERT_PATH",
     "DOCKER_TLS_VERIFY",
-    "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
+    # Where the sockets of an engine are that nothing else names.
+    *MOVED_BY,
 )
 
 

@@ -36,12 +36,26 @@ _SILENT_WORDS = (
     "kex_exchange_identification",
 )
 _FORBIDDEN_WORDS = ("administratively prohibited",)
+#: Podman's VM is on this machine, and its socket is here too.
+_PODMAN_HINT = (
+    "this is Podman's machine: `podman machine start`, then instead of ssh name its socket here: "
+    "`export DOCKER_HOST=unix://$(podman machine inspect --format "
+    "'{{.ConnectionInfo.PodmanSocket.Path}}')`; macnet needs a machine that is rootful, "
+    "`podman machine set --rootful`"
+)
 #: Ends the answer of `question`: without it a shell was not what answered.
 _END = "macnet-end"
 
 
 def failed_login(said: str, target: SshTarget) -> CarrierFailed:
     """The error of an ssh that did not get in, by what it said."""
+    error = _failed_login(said, target)
+    if target.podman_machine:
+        error.hint = _PODMAN_HINT
+    return error
+
+
+def _failed_login(said: str, target: SshTarget) -> CarrierFailed:
     lower, host = said.lower(), target.host
     shown = _command(target)
     if any(word in lower for word in _CHANGED_WORDS):
@@ -106,6 +120,13 @@ def answered(said: str) -> bool:
 
 def silent_engine(said: str, target: SshTarget) -> EngineError:
     """Why the engine does not answer through ssh, by the answer to the `question`."""
+    error = _silent_engine(said, target)
+    if target.podman_machine:
+        error.hint = _PODMAN_HINT
+    return error
+
+
+def _silent_engine(said: str, target: SshTarget) -> EngineError:
     socket, host = target.socket, target.host
     words = said.split()
     if _END in words and "there" not in words:

@@ -57,8 +57,8 @@ _TUN_HINT = (
     "`limactl shell NAME sudo modprobe tun`, Colima `colima ssh -- sudo modprobe tun`"
 )
 _TLS_HINT = (
-    "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH as for the docker command (`minikube docker-env` "
-    "prints them), or name a context that has the certificates"
+    "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH as for the docker command, or name a context "
+    "that has the certificates"
 )
 
 

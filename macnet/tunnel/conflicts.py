@@ -58,14 +58,21 @@ def select(
     """
     own = own or own_interface(interfaces, tunnel_subnet)
     here = bridges_here(networks, interfaces)
-    reserved = (
-        *zip((tunnel_subnet, tunnel_subnet6(tunnel_subnet), relay_subnet), _OURS, strict=True),
-        *host_ranges(interfaces, routes, own, here),
-    )
+    ours = (tunnel_subnet, tunnel_subnet6(tunnel_subnet), relay_subnet)
+    reserved = tuple(zip(ours, _OURS, strict=True))
+    host = host_ranges(interfaces, routes, own, here)
     selected = select_networks(
-        networks, include=settings.networks, exclude=settings.exclude, reserved=reserved
+        networks, include=settings.networks, exclude=settings.exclude, reserved=(*reserved, *host)
     )
-    return remap_networks(selected, settings.remap, reserved, chosen=chosen)
+    return remap_networks(
+        selected,
+        settings.remap,
+        reserved,
+        host=host,
+        # Beside a network that this host is on, a more specific route would cut off its hosts.
+        passable={net for net, _ in host} - {n.cidr for i in interfaces for n in i.addresses},
+        chosen=chosen,
+    )
 
 
 def present_subnets(settings: Settings, state: TunnelState) -> tuple[IPNetwork, IPNetwork]:

@@ -33,6 +33,8 @@ OTHERS: dict[str, Other] = {
 }
 #: A network outside of all that the others take, and one inside of most of it.
 OUTSIDE, INSIDE = "172.83.40.0/24", "10.5.0.0/24"
+#: The default bridge, and a range for it inside of what companies take.
+BRIDGE, ASKED = "172.17.0.0/16", "10.201.0.0/16"
 
 
 def routes_of(mac: Mac, interface: str) -> set[str]:
@@ -106,6 +108,44 @@ def test_another_arrives_and_leaves_under_watch(up: Mac, tmp_path: Path, name: s
         wait_until(partial(up.pings, web, wait_s=0.3), 30, "the default bridge")
         assert_traffic(up)
     assert "error" not in said()
+
+
+@pytest.mark.parametrize("name", ["company 10/8", "company, all private ranges"])
+def test_another_arrives_and_leaves_beside_a_remap(up: Mac, tmp_path: Path, name: str) -> None:
+    """Its route is wider than the range that was asked for, so that nothing changes."""
+    real = up.lab.sample.address("web")
+    seen = str(IPAddress(IPNetwork(ASKED).first + int(IPAddress(real)) % 2**16))
+    up.macnet("setup", "--remap", f"{BRIDGE}={ASKED}")
+    try:
+        with watched(up, tmp_path / "said") as said:
+            with OTHERS[name](up.lab):
+                address = make_network(up.lab, "hostile", "--subnet", OUTSIDE)
+                wait_until(partial(up.pings, address, wait_s=0.3), 30, "the new network")
+                for words in (["regenerate"], ["setup"], ["check"]):
+                    up.macnet(*words)
+                assert up.pings(seen) and up.http(seen)
+                reaches_app(up)
+            remove_network(up.lab, "hostile")
+            wait_until(lambda: f"- {OUTSIDE}" in said(), 30, f"no route in {said()!r}")
+            assert up.pings(seen) and up.http(seen)
+        assert "error" not in said()
+    finally:
+        remove_network(up.lab, "hostile")
+        up.macnet("setup", "--unset", "remap")
+
+
+def test_a_route_to_the_range_of_a_remap_leaves_that_out(up: Mac) -> None:
+    """It was asked for earlier, so that it stops nothing else; later it is reached again."""
+    up.macnet("setup", "--remap", f"{BRIDGE}={ASKED}")
+    try:
+        with hostile.company_vpn(up.lab, ASKED):
+            for words in (["regenerate"], ["setup"]):
+                assert f"by its remap {ASKED}" in up.macnet(*words).stderr
+            reaches_app(up)
+        up.macnet("regenerate")
+        assert up.json("status")["status"]["remaps"] == [{"subnet": BRIDGE, "seen": ASKED}]
+    finally:
+        up.macnet("setup", "--unset", "remap")
 
 
 def seen_address(mac: Mac, network_name: str, address: str) -> str:

@@ -16,6 +16,7 @@ from netaddr import IPAddress
 
 from macnet import probe
 from macnet.runner import CommandRunner
+from macnet.values import DEFAULT_TUN_MTU, FALLBACK_TUN_MTU
 
 from .report import Seen, judge, still_open
 
@@ -23,7 +24,7 @@ from .report import Seen, judge, still_open
 #: 8192 (net.inet.raw.maxdgram).
 _PING_BYTES = 8000
 #: As much as fills a packet of the tunnel's usual MTU.
-_TCP_BYTES = 16000
+_TCP_BYTES = DEFAULT_TUN_MTU
 _ARRIVES_S = 5.0
 # sys/socket.h on macOS; asm-generic/ioctls.h on Linux.
 _SO_NWRITE, _TIOCOUTQ = 0x1024, 0x5411
@@ -70,6 +71,8 @@ def reach(
         said = runner.run(["route", "-n", "get", str(address)], check=False).stdout
         good = interface is not None and interface_of(said) == interface
         yield judge("route -n get shows the tunnel's interface", good, said)
+        if interface is not None:
+            yield _mtu(runner.run(["ifconfig", interface], check=False).stdout)
     argv = ["ping", "-n", "-c", "1", "-s", str(_PING_BYTES), str(address)]
     done = runner.run(argv, check=False)
     yield judge(f"ping with {_PING_BYTES} bytes", done.ok, done.stderr or done.stdout)
@@ -80,6 +83,26 @@ def interface_of(text: str) -> str | None:
     """The interface that ``route -n get ADDRESS`` names in ``text``; None if there is no route."""
     found = re.search(r"^ *interface: (\S+)$", text, re.MULTILINE)
     return found[1] if found else None
+
+
+def _mtu(text: str) -> Seen:
+    """Whether the tunnel has its usual MTU, by what ``ifconfig INTERFACE`` says.
+
+    Setup takes a smaller one by itself where a packet of the usual size is lost.
+    """
+    what = f"the tunnel takes packets of {DEFAULT_TUN_MTU} bytes"
+    mtu = mtu_of(text)
+    if mtu == FALLBACK_TUN_MTU:
+        return judge(what, False, f"setup fell back to {mtu}")
+    if mtu != DEFAULT_TUN_MTU:
+        return still_open(what, f"its interface has an MTU of {mtu}: somebody has set that")
+    return judge(what, True, "")
+
+
+def mtu_of(text: str) -> int | None:
+    """The MTU that ``ifconfig INTERFACE`` names in ``text``; None if there is none."""
+    found = re.search(r"\bmtu (\d+)", text)
+    return int(found[1]) if found else None
 
 
 def _send(target: Target) -> Seen:

@@ -58,6 +58,7 @@ class FakeMac:
         self.compiles = True
         self.sudo_asks = True
         self.rows = ROWS
+        self.mtu = 65000
 
     def find(self, program: str, *places: str) -> str | None:
         return None if program == "openvpn" else f"/usr/bin/{program}"
@@ -85,6 +86,8 @@ class FakeMac:
                 known = {"127": "lo0", "172": "utun3"}.get(address.split(".")[0], "en0")
                 name = "en9" if self.wrong else known
                 out = f"   route to: {address}\ndestination: {address}\n  interface: {name}\n"
+            case ["ifconfig", name]:
+                out = f"{name}: flags=8051<UP,POINTOPOINT,RUNNING,MULTICAST> mtu {self.mtu}\n"
             case ["plutil", "-lint", path]:
                 plistlib.loads(Path(path).read_bytes())
                 out = f"{path}: OK\n"
@@ -234,6 +237,28 @@ def test_a_container_with_a_tcp_port_is_chosen() -> None:
     assert reach.find_target(networks(ours)) is None
     assert reach.find_target(networks(udp)) == reach.Target(IPAddress("10.0.0.2"), None)
     assert reach.find_target(networks(udp, web)) == reach.Target(IPAddress("10.0.0.3"), 80)
+
+
+@pytest.mark.parametrize(
+    ("mtu", "outcome", "evidence"),
+    [
+        (65000, Outcome.VERIFIED, ""),
+        (16000, Outcome.FAILED, "setup fell back to 16000"),
+        (1500, Outcome.OPEN, "its interface has an MTU of 1500: somebody has set that"),
+    ],
+)
+def test_an_mtu_that_setup_fell_back_to_is_told(mtu: int, outcome: Outcome, evidence: str) -> None:
+    mac = FakeMac()
+    mac.mtu = mtu
+    steps = reach.reach(mac, reach.Target(IPAddress("172.17.0.2"), None), "utun3", "macos")
+    [seen] = [seen for seen in steps if "packets of 65000 bytes" in seen.what]
+    assert (seen.outcome, seen.evidence) == (outcome, evidence)
+
+
+def test_as_much_is_sent_as_fills_a_packet_of_the_tunnel() -> None:
+    mac = FakeMac()
+    *_, seen = reach.reach(mac, reach.Target(IPAddress("172.17.0.2"), None), "utun3", "macos")
+    assert seen.what == "65000 bytes by TCP arrive"
 
 
 def test_what_the_other_side_has_acknowledged() -> None:

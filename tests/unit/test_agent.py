@@ -15,6 +15,7 @@ from macnet.agent import AgentJob, get_agent, guarded_folder, launchd, plan_job
 from macnet.agent.base import SEARCH_PATH
 from macnet.agent.launchd import LABEL, LaunchAgent, launchd_plist
 from macnet.agent.systemd import UNIT, SystemdUnit, systemd_unit
+from macnet.contexts import resolve_engine
 from macnet.errors import AgentFailed, BadValue
 from macnet.runner import DEFAULT_TIMEOUT_S, CommandFailed, Completed
 
@@ -127,6 +128,20 @@ def test_the_job_keeps_what_names_the_engine_and_nothing_else() -> None:
     assert "/opt/homebrew/bin" in search_path
     assert search_path[-1] == "/opt/tools"
     assert "/somewhere" not in search_path
+
+
+def test_the_job_finds_an_engine_whose_socket_a_variable_moved(tmp_path: Path) -> None:
+    """As setup does: without a context and DOCKER_HOST the variable alone tells where it is."""
+    moved = {"COLIMA_HOME": "default", "XDG_CONFIG_HOME": "colima/default"}
+    moved["LIMA_HOME"] = "docker-rootful/sock"
+    for name, part in moved.items():
+        socket = tmp_path / name / part / "docker.sock"
+        socket.parent.mkdir(parents=True)
+        socket.touch()
+        environ = {name: str(tmp_path / name)}
+        kept = plan(environ).environment
+        assert resolve_engine(None, kept, tmp_path) == resolve_engine(None, environ, tmp_path)
+        assert kept[name] == environ[name]
 
 
 def test_the_job_names_macnet_as_it_runs_now(

@@ -10,7 +10,13 @@ import pytest
 
 from macnet import contexts
 from macnet.contexts import EngineAddress, SshTarget, TlsFiles, list_contexts, resolve_engine
-from macnet.errors import ConfigError, EngineUnreachable, MacnetError, UnknownContext
+from macnet.errors import (
+    ConfigError,
+    EngineRefused,
+    EngineUnreachable,
+    MacnetError,
+    UnknownContext,
+)
 
 SOCKET = "unix:///run/one.sock"
 
@@ -298,6 +304,55 @@ def test_certificates_of_the_environment(tmp_path: Path) -> None:
     found = resolve_engine(None, environ, tmp_path).tls
     assert found == TlsFiles(tmp_path / ".docker" / "ca.pem")
     assert resolve_engine(None, {**environ, "DOCKER_HOST": SOCKET}, tmp_path).tls is None
+
+
+@pytest.mark.parametrize(
+    ("url", "context", "expected"),
+    [
+        ("unix:///Users/ann/.orbstack/run/docker.sock", None, True),
+        ("unix:///elsewhere.sock", "orbstack", True),
+        ("unix:///Users/ann/.colima/default/docker.sock", "colima", False),
+        ("tcp://box:2376", "orbstack", False),
+    ],
+)
+def test_orbstack_is_known_by_context_and_socket(
+    url: str, context: str | None, expected: bool
+) -> None:
+    assert EngineAddress(url, "test", context).orbstack is expected
+
+
+def test_orbstack_is_known_through_the_systems_socket(no_system_socket: Path) -> None:
+    no_system_socket.symlink_to("/Users/ann/.orbstack/run/docker.sock")
+    assert EngineAddress(f"unix://{no_system_socket}", "default socket").orbstack
+
+
+def minikube(tmp_path: Path, url: str = "tcp://127.0.0.1:55002") -> dict[str, str]:
+    """What `eval $(minikube docker-env)` sets."""
+    return {
+        "DOCKER_HOST": url,
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(certificates(tmp_path / "certs", "ca", "cert", "key")),
+        "MINIKUBE_ACTIVE_DOCKERD": "minikube",
+    }
+
+
+def test_the_engine_inside_minikubes_container_is_refused_with_the_way_to_the_outer(
+    tmp_path: Path,
+) -> None:
+    environ = minikube(tmp_path)
+    with pytest.raises(EngineRefused, match="inside minikube") as caught:
+        resolve_engine(None, environ, tmp_path)
+    assert "`eval $(minikube docker-env -u)`" in str(caught.value.hint)
+    assert "`macnet setup --also kubernetes`" in str(caught.value.hint)
+    # Its variables may be left over while another engine is named.
+    assert resolve_engine(None, {**environ, "DOCKER_HOST": SOCKET}, tmp_path).url == SOCKET
+    add_context(tmp_path / ".docker", "other", SOCKET)
+    assert resolve_engine("other", environ, tmp_path).url == SOCKET
+
+
+def test_minikube_in_a_vm_of_its_own_is_reached_at_its_address(tmp_path: Path) -> None:
+    environ = minikube(tmp_path, "tcp://192.168.64.7:2376")
+    assert resolve_engine(None, environ, tmp_path).machine == "192.168.64.7"
 
 
 def test_certificates_of_a_context(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import pwd
@@ -13,6 +14,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from macnet import host
+from macnet.errors import HostFailed
 from macnet.models import Interface, PortOwner
 
 #: Larger than any pid that Linux or macOS give.
@@ -89,6 +91,42 @@ def test_list_interfaces_as_macos_reports_them(monkeypatch: pytest.MonkeyPatch) 
         Interface("gif0", (), up=False),
         Interface("en9", (), up=False),
     )
+
+
+@pytest.mark.parametrize("number", [errno.ENXIO, errno.ENODEV])
+def test_an_interface_that_goes_away_while_it_is_listed(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As psutil does on a Mac whose VPN ends: the name is in the list, and its ioctl fails."""
+    answers = [OSError(number, "Device not configured"), {}]
+
+    def stats() -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(psutil, "net_if_stats", stats)
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"gif0": []})
+    monkeypatch.setattr(host, "_PAUSE_S", 0)
+    assert host.list_interfaces() == (Interface("gif0", (), up=False),)
+
+
+@pytest.mark.parametrize(("number", "times"), [(errno.ENXIO, 5), (errno.EPERM, 1)])
+def test_interfaces_that_cannot_be_listed_are_an_error_of_ours(
+    number: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def stats() -> NoReturn:
+        asked.append(number)
+        raise OSError(number, "Device not configured")
+
+    monkeypatch.setattr(psutil, "net_if_stats", stats)
+    monkeypatch.setattr(host, "_PAUSE_S", 0)
+    with pytest.raises(HostFailed, match="interfaces of this host: Device not configured"):
+        host.list_interfaces()
+    assert len(asked) == times
 
 
 def test_find_interface_takes_the_address_not_its_network() -> None:

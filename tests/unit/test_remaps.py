@@ -172,6 +172,65 @@ def test_two_pairs_to_one_range() -> None:
         remap(networks, request)
 
 
+def beside(
+    *host: str, passable: Sequence[str] = (), request: str = "172.17.0.0/16=10.201.0.0/16"
+) -> Selected:
+    """What comes of a pair where this host uses those ranges."""
+    selected = select_networks(
+        [bridge("bridge", "172.17.0.0/16")],
+        include=["*"],
+        exclude=[],
+        reserved=[(net(text), "home") for text in host],
+    )
+    (item,) = remap_networks(
+        selected,
+        explicit(request),
+        (),
+        host=[(net(text), "home") for text in host],
+        passable={net(text) for text in passable},
+    )
+    return item
+
+
+def test_a_pair_goes_beside_a_wider_route() -> None:
+    """The longer prefix wins: a company's VPN that comes later changes nothing."""
+    item = beside("10.0.0.0/8", passable=["10.0.0.0/8"])
+    assert pairs([item]) == {"172.17.0.0/16": "10.201.0.0/16"}
+    assert item.left_out == ()
+    assert item.reason is None
+
+
+@pytest.mark.parametrize(
+    ("host", "passable"),
+    [
+        # As wide, narrower, and the network around this machine, however wide it is.
+        ("10.201.0.0/16", True),
+        ("10.201.7.0/24", True),
+        ("10.0.0.0/8", False),
+    ],
+)
+def test_a_pair_that_this_host_stands_in_the_way_of_is_left_out(host: str, passable: bool) -> None:
+    item = beside(host, passable=[host] if passable else [])
+    assert not item.routed
+    assert item.reason == "172.17.0.0/16 overlaps home by its remap 10.201.0.0/16"
+    [(subnet, why)] = item.left_out
+    assert why == "home by its remap 10.201.0.0/16"
+    # As long as the tunnel carries it, the checks know it by the range that they see.
+    assert subnet.route == net("10.201.0.0/16")
+
+
+def test_what_is_left_out_by_its_own_range_and_its_pairs_is_told_by_the_pair() -> None:
+    item = beside("10.201.0.0/16", "172.17.0.0/16")
+    assert item.reason == "172.17.0.0/16 overlaps home by its remap 10.201.0.0/16"
+    assert len(item.left_out) == 1
+
+
+def test_the_range_of_a_hint_keeps_off_what_this_host_uses() -> None:
+    with pytest.raises(SubnetConflict) as caught:
+        beside("10.192.0.0/16", request="172.17.0.0/16=172.17.0.0/16")
+    assert "172.17.0.0/16=10.193.0.0/16`" in str(caught.value.hint)
+
+
 def test_version_6() -> None:
     networks = [bridge("six", "fd00:82::/64", "172.82.6.0/24")]
     selected = remap(networks, home=["fd00::/16", "172.82.6.0/24"])

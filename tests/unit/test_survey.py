@@ -250,6 +250,30 @@ class TestDirectWay:
         assert "bridge100" in str(why) and "OrbStack" in str(why)
         assert self.find(items, interfaces=bridges[:1]) is None
 
+    @pytest.mark.parametrize("containers", [(), ("192.168.215.2",)], ids=["fresh", "no pings"])
+    def test_one_bridge_is_enough_of_orbstack_itself(self, containers: Sequence[str]) -> None:
+        """At first it has the default bridge alone, and nothing that could answer."""
+        items = [
+            selected("bridge", "192.168.215.0/24", *containers, taken=True),
+            selected("unused", "192.168.217.0/24"),
+        ]
+        bridge = Interface("bridge101", (IPNetwork("192.168.215.254/24"),))
+
+        def find(*interfaces: Interface, routes: Sequence[Route] = ()) -> str | None:
+            return survey.find_way_of_orbstack(items, (EN0, *interfaces), (DEFAULT, *routes))
+
+        why = find(bridge)
+        assert "bridge101" in str(why) and "OrbStack" in str(why)
+        # The setting is off; a VM's own bridge; one that is down; the way to the Internet.
+        assert find() is None
+        assert find(replace(bridge, addresses=(IPNetwork("192.168.215.1/24"),))) is None
+        assert find(replace(bridge, up=False)) is None
+        assert find(replace(bridge, name="en7")) is None
+        assert find(bridge, routes=[replace(DEFAULT, interface="bridge101")]) is None
+        # A network with containers that has no bridge yet.
+        items.append(selected("app", "192.168.216.0/24", "192.168.216.2"))
+        assert find(bridge) is None
+
     def test_the_engines_bridges_on_linux(self) -> None:
         items = [selected("bridge", "172.17.0.0/16", "172.17.0.2")]
         docker0 = Interface("docker0", (IPNetwork("172.17.0.1/16"),))

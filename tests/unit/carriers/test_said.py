@@ -53,6 +53,39 @@ def test_a_login_that_failed(text: str, kind: type[CarrierFailed], message: str)
     assert error.exit_code == 3
 
 
+PODMAN = SshTarget("127.0.0.1", "core", 54321, "/run/user/501/podman/podman.sock")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        failed_login("core@127.0.0.1: Permission denied (publickey).", PODMAN),
+        failed_login("Host key verification failed.", PODMAN),
+        failed_login("ssh: connect to host 127.0.0.1 port 54321: Connection refused", PODMAN),
+        silent_engine("macnet-end\n", PODMAN),
+        silent_engine("there\nmacnet-end\n", PODMAN),
+    ],
+)
+def test_podmans_machine_is_to_be_named_by_its_socket_here(error: EngineError) -> None:
+    """`podman system connection ls` shows an ssh address, with a key that is Podman's own."""
+    hint = str(error.hint)
+    assert "podman machine inspect --format '{{.ConnectionInfo.PodmanSocket.Path}}'" in hint
+    assert "`podman machine set --rootful`" in hint
+    assert "ssh-copy-id" not in hint
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        SshTarget("127.0.0.1", "core", 54321),
+        SshTarget("box", "core", socket="/run/podman/podman.sock"),
+    ],
+)
+def test_another_machine_with_podman_is_none_of_podmans(target: SshTarget) -> None:
+    error = failed_login("core@box: Permission denied (publickey).", target)
+    assert "ssh-copy-id" in str(error.hint)
+
+
 def test_a_forwarding_that_is_forbidden() -> None:
     said = "channel 2: open failed: administratively prohibited: open failed"
     assert "forbids forwarding" in str(forbidden(said, TARGET))

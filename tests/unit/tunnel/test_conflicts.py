@@ -388,6 +388,38 @@ def test_a_collision_with_the_tunnel_itself_is_ended_by_regenerate() -> None:
 OURS6 = f"{client_address6(TUNNEL)}/64"
 
 
+@pytest.mark.parametrize(
+    ("interfaces", "routes", "routed"),
+    [
+        ([], [route("10.0.0.0/8", "utun3")], True),
+        ([], [route("10.201.0.0/16", "utun3")], False),
+        ([], [route("10.201.4.0/24", "utun3")], False),
+        # On a network, a narrower route would take hosts away from it.
+        ([interface("en0", "10.1.2.3/8")], [route("10.0.0.0/8", "en0")], False),
+    ],
+)
+def test_what_comes_later_never_raises_for_a_remap(
+    interfaces: list[Interface], routes: list[Route], routed: bool
+) -> None:
+    """The pair is remembered, so that an error would end watch, regenerate and setup."""
+    pair = (IPNetwork("172.17.0.0/16"), IPNetwork("10.201.0.0/16"))
+    settings = replace(Settings(), remap=RemapRequest(pairs=(pair,)))
+    network = Network("id", "bridge", "bridge", "local", internal=False, subnets=(Subnet(pair[0]),))
+    (item,) = select(
+        settings,
+        (network,),
+        tuple(interfaces),
+        tuple(routes),
+        TUNNEL,
+        IPNetwork("100.64.0.0/30"),
+    )
+    assert [subnet.seen for subnet in item.subnets] == [pair[1]] * routed
+    [*told] = left_out([item], [])
+    assert [" by its remap 10.201.0.0/16; `macnet setup --remap auto`" in x for x in told] == (
+        [] if routed else [True]
+    )
+
+
 def test_another_vpn_with_the_clients_address_is_not_ours() -> None:
     app = docker("app", "172.18.0.0/16")
     theirs = interface("utun4", "192.168.255.2/24")
