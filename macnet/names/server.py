@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import queue
 import socket
 import threading
@@ -40,6 +41,7 @@ BLIND_S = 0.5
 MOST_CONNECTIONS, SILENCE_S = 16, 2.0
 
 _UNKNOWN = Settled(Verdict.UNKNOWN)
+_log = logging.getLogger(__name__)
 
 
 class NameServer:
@@ -60,7 +62,7 @@ class NameServer:
         """
         self.port = port
         #: Why the last look failed; None after one that did not.
-        self.problem: MacnetError | None = None
+        self.problem: Exception | None = None
         self._table = Table(domain, owner)
         self._lock = threading.Lock()
         self._refresh = refresh
@@ -156,11 +158,8 @@ class NameServer:
             self._again = [due for due in self._again if due > begun]
         try:
             zone = self._refresh()
-        except MacnetError as error:
-            with self._lock:
-                self._table.engine_away(self._clock())
-                self._looked = time.monotonic()
-            self.problem = error
+        except Exception as error:  # noqa: BLE001 - without this thread no look would come again
+            self._note_failure(error)
             return False
         with self._lock:
             self._table.replace(zone, self._clock())
@@ -169,6 +168,15 @@ class NameServer:
         if not zone.complete:
             self._look_after_now()
         return True
+
+    def _note_failure(self, error: Exception) -> None:
+        """Take the engine for away. What nobody expected is logged, once for each run of it."""
+        with self._lock:
+            self._table.engine_away(self._clock())
+            self._looked = time.monotonic()
+        if not isinstance(error, MacnetError) and repr(error) != repr(self.problem):
+            _log.error("a look at the engine for names failed", exc_info=error)
+        self.problem = error
 
     def _settle(self, query: Query, *, fresh: bool) -> Settled | None:
         with self._lock:

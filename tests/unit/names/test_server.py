@@ -186,6 +186,25 @@ def test_without_an_engine_from_the_start(world: World) -> None:
         assert server.problem is world.error
 
 
+@pytest.mark.parametrize("error", [OSError("no such interface"), KeyError("Id")])
+def test_what_nobody_expected_ends_no_looks(
+    world: World, server: NameServer, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """psutil fails so where an interface vanishes meanwhile; a bug does too."""
+    assert ask(server, "a") == "172.20.0.2"
+    world.error = error
+    for _ in range(3):
+        assert ask(server, "x") == "SERVFAIL"
+    assert server.problem is error
+    assert ask(server, "a") == "172.20.0.2"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    world.error = None
+    assert ask(server, "x") == "NXDOMAIN"
+    assert server.problem is None
+
+
 def test_an_engine_that_hangs_is_not_waited_for_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
