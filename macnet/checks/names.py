@@ -17,6 +17,7 @@ from macnet.kubernetes import CLUSTER_DOMAIN
 from macnet.names import Name, build_zone, probe_name
 from macnet.names.claims import Kind
 from macnet.names.client import Reply
+from macnet.names.ports import with_udp
 from macnet.names.system import SystemState
 from macnet.names.upstream import list_upstreams
 from macnet.tunnel.decide import describe_owner
@@ -66,7 +67,7 @@ def port(facts: Facts) -> Finding:
 
 def _not_answering(facts: Facts, where: str, domain: str, reply: Reply) -> Finding:
     entry = facts.names_entry
-    owner = facts.tunnel.host.port_owner(entry.port)
+    owner = with_udp(facts.tunnel.host.port_owner)(entry.port)
     if owner is None:
         return fail(
             f"nobody answers on {where}: `macnet watch` does not run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -99,13 +100,17 @@ def on(
     """
     from macnet.cli import views
     from macnet.cli.session import open_session
+    from macnet.names.ports import with_udp
     from macnet.tunnel.naming import NO_CLUSTER, switch_on
 
     if cluster is not None and no_cluster:
         raise typer.BadParameter("--cluster and --no-cluster exclude each other")
     session = open_session(context, context=docker_context)
     wanted = NO_CLUSTER if no_cluster else cluster
-    done = switch_on(session.tunnel, domain=domain, port=port, cluster=wanted)
+    tunnel = session.tunnel
+    # A port that is chosen has to be free for DNS, which is UDP.
+    tunnel.host = replace(tunnel.host, port_owner=with_udp(tunnel.host.port_owner))
+    done = switch_on(tunnel, domain=domain, port=port, cluster=wanted)
     session.output.result("names_switch", done, views.names_switch(done))
 
 

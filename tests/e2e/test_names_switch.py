@@ -13,7 +13,7 @@ from tests.e2e.names import DOMAIN, PORT
 from tests.e2e.steps import Mac
 from tests.e2e.test_sudo import PROMPT
 from tests.e2e.test_watch import watch
-from tests.lab.resolver_mac import MACNET, NamesMac, ask
+from tests.lab.resolver_mac import MACNET, NamesMac, ask, udp_socket
 from tests.lab.user import PASSWORD, MacUser
 
 FILE = f"macnet.{DOMAIN}"
@@ -84,6 +84,14 @@ def test_a_foreign_file_is_refused_and_untouched(up: Mac, side: NamesMac) -> Non
         assert changed(side, up, "off")
         assert side.files() == {name: text}
         side.run(["rm", "-r", "/etc/resolver", "/etc/macnet-lab/killall"])
+
+
+def test_a_port_is_chosen_that_is_free_for_dns(up: Mac, side: NamesMac) -> None:
+    """A program that holds UDP alone is no listener of TCP."""
+    with udp_socket(up.lab.paths.mac_netns) as other:
+        other.bind(("127.0.0.1", PORT))
+        done = side.macnet("names", "on", "--json", env=up.environment())
+    assert json.loads(done.stdout)["names_switch"]["port"] == PORT + 1
 
 
 def test_without_a_terminal_the_exact_command_is_told(up: Mac, side: NamesMac) -> None:
