@@ -31,6 +31,9 @@ _SUFFIX = ".dns-delegate"
 #: The first systemd with delegates.
 DELEGATE_VERSION = 258
 
+#: In the place of the tunnel's interface, and what tells it.
+_INTERFACE = "INTERFACE"
+_WHICH = "; INTERFACE is the tunnel's, which `macnet status` shows while it is connected"
 _RELOAD = "systemctl reload systemd-resolved"
 
 
@@ -141,7 +144,7 @@ class ByHand(NamesSystem):
         return SystemStatus(SystemState.MANUAL, said)
 
     def instructions(self, entry: SystemEntry) -> tuple[str, ...]:
-        """See `NamesSystem.instructions`; INTERFACE is the tunnel's."""
+        """See `NamesSystem.instructions`; the tunnel's interface is to be filled in."""
         if not self._resolved:
             return tuple(
                 f"send questions for {domain} to 127.0.0.1, port {entry.port}; "
@@ -150,6 +153,14 @@ class ByHand(NamesSystem):
             )
         domains = " ".join(f"'~{domain}'" for domain in entry.domains)
         return (
-            f"sudo resolvectl dns INTERFACE 127.0.0.1:{entry.port}",
-            f"sudo resolvectl domain INTERFACE {domains}",
+            f"sudo resolvectl dns {_INTERFACE} 127.0.0.1:{entry.port}",
+            f"sudo resolvectl domain {_INTERFACE} {domains}",
+            f"both again after each connect, as they end with the interface{_WHICH}",
         )
+
+
+def fill_interface(steps: tuple[str, ...], interface: str | None) -> tuple[str, ...]:
+    """`ByHand.instructions` for the tunnel's interface, where there is one now."""
+    if interface is None:
+        return steps
+    return tuple(step.removesuffix(_WHICH).replace(_INTERFACE, interface) for step in steps)

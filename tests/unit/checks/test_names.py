@@ -15,6 +15,7 @@ from macnet.models import Further, PortOwner
 from macnet.names import ports
 from macnet.names.client import Reply
 from macnet.names.system import SystemState, SystemStatus
+from macnet.names.system.linux import ByHand
 from macnet.networks import select_networks, with_further
 from macnet.state import save_state
 from tests.unit.checks.world import NAMES, World, all_ok
@@ -162,6 +163,20 @@ def test_a_system_that_the_user_tells(world: World) -> None:
     world.resolver.system = Reply(problem="unknown")
     (failure,) = world.check().failures
     assert failure.fix == "`sudo resolvectl dns tun0 127.0.0.1:13153`; do this"
+
+
+def test_the_fix_for_an_older_systemd_can_be_typed(world: World) -> None:
+    world.names_on()
+    told(SystemState.MANUAL)(world)
+    world.resolver.system = Reply(problem="unknown")
+    entry = world.facts().names_entry
+    world.names_system.steps = ByHand(resolved=True).instructions(entry)
+    (failure,) = world.check().failures
+    assert "`sudo resolvectl dns utun4 127.0.0.1:13153`" in (failure.fix or "")
+    assert "INTERFACE" not in (failure.fix or "")
+    world.interfaces.pop()
+    found = names._not_asking(world.facts(), "docker.test", Reply())
+    assert "`macnet status` shows" in (found.fix or "")
 
 
 def test_a_named_target_is_asked_for(world: World) -> None:

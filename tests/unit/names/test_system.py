@@ -17,6 +17,7 @@ from macnet.names.system import (
     SystemState,
     apply_command,
     choose_system,
+    fill_interface,
 )
 from macnet.names.system.base import user_id
 from macnet.names.system.linux import ByHand, Delegate, render_delegate
@@ -345,6 +346,20 @@ def test_linux_is_told_of_a_clusters_domain_too() -> None:
     steps = ByHand(resolved=False).instructions(BOTH)
     assert "server=/docker.test/127.0.0.1#13153" in steps[0]
     assert "server=/cluster.local/127.0.0.1#13153" in steps[1]
+
+
+def test_what_is_to_be_typed_on_linux_has_the_interface() -> None:
+    steps = ByHand(resolved=True).instructions(ENTRY)
+    assert fill_interface(steps, "tun3") == (
+        "sudo resolvectl dns tun3 127.0.0.1:13153",
+        "sudo resolvectl domain tun3 '~docker.test'",
+        "both again after each connect, as they end with the interface",
+    )
+    # Before the tunnel is connected there is none.
+    assert fill_interface(steps, None) == steps
+    assert "`macnet status` shows" in steps[-1]
+    other = ByHand(resolved=False).instructions(ENTRY)
+    assert fill_interface(other, "tun3") == other
 
 
 class Runner:
