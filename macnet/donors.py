@@ -32,6 +32,8 @@ _PRIVATE_6 = IPNetwork("fc00::/7")
 
 #: Why a range of the engine's host is not routed before the first relay runs.
 NOT_TOLD = "only a running relay can tell whether the engine's host has a route for it"
+#: What the reasons say of a cluster that gives way to another one, or that has public addresses.
+ELSEWHERE, NOT_PRIVATE = "is also in the cluster", "is no private range"
 #: The fewest characters of an id that count as one.
 _SHORTEST_ID = 4
 #: What changes who can be a donor: after a restart its namespace is another one.
@@ -185,11 +187,11 @@ def _cluster(cluster: Cluster, source: Source, known: Iterable[tuple[IPNetwork, 
     for net in found.subnets:
         # An image may carry labels and files of a node, and must not get this host's traffic.
         if not any(net in block for block in (*PRIVATE_BLOCKS, _PRIVATE_6)):
-            why = f"{net} is no private range: name it with `--also {net}=CONTAINER` if it is right"
+            why = f"{net} {NOT_PRIVATE}: name it with `--also {net}=CONTAINER` if it is right"
             return replace(found, reason=why)
     for net, other in known:
         if any(overlap(net, mine) for mine in found.subnets):
-            return replace(found, reason=f"{net} is also in the cluster {other}, which is older")
+            return replace(found, reason=f"{net} {ELSEWHERE} {other}, which is older")
     donor = _first_donor(cluster.running, source)
     if isinstance(donor, str):
         return replace(found, reason=donor)
