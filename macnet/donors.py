@@ -38,6 +38,9 @@ ELSEWHERE, NOT_PRIVATE = "is also in the cluster", "is no private range"
 _SHORTEST_ID = 4
 #: What changes who can be a donor: after a restart its namespace is another one.
 _ACTIONS = frozenset({"start", "die"})
+#: What changes who is on a network. The event names its driver, so that macnet's own containers,
+#: which are on bridges alone, cause no look by what a look does.
+_MEMBERS = frozenset({"connect", "disconnect"})
 
 
 class Source(Protocol):
@@ -102,6 +105,9 @@ def list_hints(networks: Iterable[Network]) -> tuple[str, ...]:
 
 def concerns(also: AlsoRequest, event: EngineEvent) -> bool:
     """Whether an event can change what `find` finds."""
+    if event.type == "network":
+        on_overlay = event.labels.get("type") == "overlay"
+        return also.overlays and on_overlay and event.action in _MEMBERS
     if event.type != "container" or event.action not in _ACTIONS or LABEL_NAME in event.labels:
         return False
     # Any container may be a node, or a task on an overlay network.

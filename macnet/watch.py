@@ -239,7 +239,7 @@ class Watch:
 def matters(event: EngineEvent, name: str, also: AlsoRequest = NOTHING_ALSO) -> bool:
     """Whether an event can change the routes, or takes a container of ours away."""
     if event.type == "network":
-        return event.action in _NETWORK_ACTIONS
+        return event.action in _NETWORK_ACTIONS or concerns(also, event)
     if event.labels.get(LABEL_NAME) == name:
         joiner = event.labels.get(LABEL_ROLE) == JOINER
         return event.action in _HELPER_ACTIONS or (joiner and event.action in _JOINER_ACTIONS)
