@@ -197,7 +197,8 @@ class Watch:
 
         # What is in the way may be gone soon, and no event tells of that.
         again, pause = math.inf, AGAIN_S
-        for due in looks(events, tunnel.engine, changed, self._names.note):
+        slept = tunnel.carrier.drop_if_dead
+        for due in looks(events, tunnel.engine, changed, self._names.note, slept):
             if not due and time.monotonic() < again:
                 self._names.look(tunnel)
             elif self._look(tunnel):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from macnet.engine import Engine, EngineEvent, EventStream
-from macnet.errors import MacnetError
+from macnet.errors import CarrierUnreachable, MacnetError
 from macnet.tunnel.tunnel import Tunnel
 
 #: Changes that come within this many seconds are one (a compose file makes several networks).
@@ -23,6 +23,8 @@ RESTART_S = 0.5
 LOOK_S = 60.0
 ALIVE_S = 10.0
 #: Seconds to wait for a lost engine: from, doubled up to; the last one after a minute without it.
+#: For a machine that does not answer it stays short: to fail there costs little, and whoever opens
+#: the lid of a Mac waits. A login that is refused is not tried so often: it may get one locked out.
 RETRY_S, RETRY_SOON_S, RETRY_LIMIT_S = 0.5, 2.0, 10.0
 SOON_S = 60.0
 #: Seconds that wall clock and monotonic clock may drift apart before it counts as a jump.
@@ -42,6 +44,7 @@ def follow(
     """
     delay, seen = RETRY_S, time.monotonic()
     while True:
+        away = False
         try:
             tunnel = open_tunnel()
             # Subscribed before the first look: no change falls between the two.
@@ -52,9 +55,10 @@ def follow(
                 finally:
                     seen = time.monotonic()
         except MacnetError as error:
+            away = isinstance(error, CarrierUnreachable)
             lost(error)
         time.sleep(delay)
-        soon = time.monotonic() - seen < SOON_S
+        soon = away or time.monotonic() - seen < SOON_S
         delay = min(delay * 2, RETRY_SOON_S if soon else RETRY_LIMIT_S)
 
 
@@ -63,15 +67,17 @@ def looks(
     engine: Engine,
     matters: Callable[[EngineEvent], bool],
     note: Callable[[EngineEvent], None] = lambda _: None,
+    slept: Callable[[], object] = lambda: None,
 ) -> Iterator[bool]:
     """Yield True whenever a look is due, at once for the first time, and False about each second.
 
-    ``matters`` says which events are a change; each event goes to ``note``. Raises `EngineError`
-    when the events end or the engine gives no sign of life.
+    ``matters`` says which events are a change; each event goes to ``note``. ``slept`` is
+    called after a jump of the clock, before the look. Raises `EngineError` when the events end or
+    the engine gives no sign of life.
     """
     yield True
     looked = alive = time.monotonic()
-    for change in _changes(events, matters, note):
+    for change in _changes(events, matters, note, slept):
         now = time.monotonic()
         if change or now - looked > LOOK_S:
             yield True
@@ -87,6 +93,7 @@ def _changes(
     events: EventStream,
     matters: Callable[[EngineEvent], bool],
     note: Callable[[EngineEvent], None],
+    slept: Callable[[], object],
 ) -> Iterator[bool]:
     """Yield True after a settled change or a jump of the clock, False about once a second."""
     skew = time.time() - time.monotonic()
@@ -100,7 +107,10 @@ def _changes(
             continue
         moved = time.time() - time.monotonic() - skew
         skew += moved
-        yield abs(moved) > JUMP_S
+        jumped = abs(moved) > JUMP_S
+        if jumped:
+            slept()
+        yield jumped
 
 
 def _settle(events: EventStream, note: Callable[[EngineEvent], None], quiet_s: float) -> None:

@@ -62,6 +62,10 @@ class Opened:
         self.engine = world
         self.settings = config
 
+    @property
+    def carrier(self) -> World:
+        return self.engine
+
     def state(self) -> TunnelState:
         return TunnelState(names=self.engine.names)
 
@@ -91,6 +95,7 @@ class World:
         self.results: list[SetupResult | MacnetError | None] = []
         self.looks: list[float] = []
         self.pings = 0
+        self.woken: list[float] = []
         self.closed = 0
         self.types: list[str] = []
         self.settings_now = Settings()
@@ -122,6 +127,12 @@ class World:
 
     def ping(self) -> None:
         self.pings += 1
+
+    # The carrier.
+
+    def drop_if_dead(self) -> bool:
+        self.woken.append(self.clock.now)
+        return False
 
     # The stream.
 

@@ -9,7 +9,16 @@ import pytest
 
 from macnet import watch
 from macnet.engine import EngineEvent
-from macnet.errors import BadValue, Busy, HelperFailed, PortTaken, UnknownContext
+from macnet.errors import (
+    BadValue,
+    Busy,
+    CarrierDenied,
+    CarrierUnreachable,
+    HelperFailed,
+    MacnetError,
+    PortTaken,
+    UnknownContext,
+)
 from macnet.helper import LABEL_NAME, LABEL_ROLE
 from macnet.settings import Settings
 from macnet.tunnel import follow
@@ -82,10 +91,13 @@ def test_a_machine_that_slept_gives_a_look(clock: Clock) -> None:
     world = World(clock, [[2.0, lambda: clock.machine_sleeps(3600.0), 3.0]])
     world.run()
     assert len(world.looks) == 2
+    # What carries the engine is looked at first, and once.
+    assert world.woken == [world.looks[1]]
     # A clock that is set right by a little is no sleep.
     world = World(clock, [[2.0, lambda: clock.machine_sleeps(1.0), 3.0]])
     world.run()
     assert len(world.looks) == 1
+    assert world.woken == []
 
 
 def test_an_engine_that_goes_and_comes_is_told_once_each(clock: Clock) -> None:
@@ -108,6 +120,22 @@ def test_an_engine_that_is_not_there_at_the_start(clock: Clock) -> None:
     told = world.run()
     assert told == [f"waiting for the engine: {LOST}", "the engine is back"]
     assert max(clock.slept) == follow.RETRY_LIMIT_S
+
+
+@pytest.mark.parametrize(
+    ("error", "longest"),
+    [
+        (CarrierUnreachable("box does not answer ssh"), follow.RETRY_SOON_S),
+        (CarrierDenied("box does not let this user in"), follow.RETRY_LIMIT_S),
+    ],
+)
+def test_a_machine_that_does_not_answer_is_tried_again_soon_for_as_long_as_it_takes(
+    clock: Clock, error: MacnetError, longest: float
+) -> None:
+    """To fail there is cheap; a login that is refused over and over may be locked out."""
+    world = World(clock, [*[error] * 200, [1.0]])
+    world.run()
+    assert max(clock.slept) == longest
 
 
 def test_an_engine_lost_during_a_look(clock: Clock) -> None:
