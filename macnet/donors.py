@@ -7,7 +7,7 @@ goes into it, and the relay opens its connections from there. Nothing is asked o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from macnet.models import Donor, Further, Network, ReachKind
 from macnet.networks import (
     LABEL_NAME,
     PRIVATE_BLOCKS,
+    Selected,
     container_names,
     overlap,
     parse_networks,
@@ -114,6 +115,33 @@ def concerns(also: AlsoRequest, event: EngineEvent) -> bool:
     if also.overlays or also.kubernetes or also.clusters:
         return True
     return any(_is_called(name, event.name, event.id) for _, name in also.through)
+
+
+def has_spare(
+    selected: Iterable[Selected], ended: str, list_containers: Callable[[], Sequence[Json]]
+) -> bool:
+    """Whether there is another donor for all that the container with the id ``ended`` opened.
+
+    Then nobody has to wait whether it starts again. ``selected`` is as it was before its end. Of
+    a container that opened nothing it is False; ``list_containers`` is called for nodes alone.
+    """
+    opened = [item.network for item in selected if item.routed and _opens(ended, item.network)]
+    return bool(opened) and all(_has_other(one, ended, list_containers) for one in opened)
+
+
+def _opens(identity: str, network: Network) -> bool:
+    donor = network.further.donor if network.further is not None else None
+    return donor is not None and donor.container_id == identity
+
+
+def _has_other(network: Network, ended: str, list_containers: Callable[[], Sequence[Json]]) -> bool:
+    further = network.further
+    if further is not None and further.kind is ReachKind.CLUSTER:
+        return kubernetes.has_other_node(further.name, ended, list_containers())
+    # Of a range behind a named container there are no endpoints.
+    return any(
+        point.container_id != ended and point.node is None for point in network.user_endpoints
+    )
 
 
 def _is_called(name: str, container: str, identity: str) -> bool:

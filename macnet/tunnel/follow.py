@@ -17,7 +17,8 @@ from macnet.tunnel.tunnel import Tunnel
 #: Changes that come within this many seconds are one (a compose file makes several networks).
 SETTLE_S = 0.1
 SETTLE_LIMIT_S = 1.0
-#: A container that has ended may be starting again: then its joiner changes once, not twice.
+#: A container that has ended may be starting again: then its joiner changes once, not twice. Where
+#: another one can lend the way at once, that is worth more than the second change costs.
 RESTART_S = 0.5
 #: Seconds between looks when nothing happens, and between signs of life.
 LOOK_S = 60.0
@@ -68,16 +69,18 @@ def looks(
     matters: Callable[[EngineEvent], bool],
     note: Callable[[EngineEvent], None] = lambda _: None,
     slept: Callable[[], object] = lambda: None,
+    replaceable: Callable[[EngineEvent], bool] = lambda _: False,
 ) -> Iterator[bool]:
     """Yield True whenever a look is due, at once for the first time, and False about each second.
 
     ``matters`` says which events are a change; each event goes to ``note``. ``slept`` is
-    called after a jump of the clock, before the look. Raises `EngineError` when the events end or
-    the engine gives no sign of life.
+    called after a jump of the clock, before the look. ``replaceable`` says of a container that has
+    ended whether to look without waiting for its restart. Raises `EngineError` when the events end
+    or the engine gives no sign of life.
     """
     yield True
     looked = alive = time.monotonic()
-    for change in _changes(events, matters, note, slept):
+    for change in _changes(events, matters, note, slept, replaceable):
         now = time.monotonic()
         if change or now - looked > LOOK_S:
             yield True
@@ -94,6 +97,7 @@ def _changes(
     matters: Callable[[EngineEvent], bool],
     note: Callable[[EngineEvent], None],
     slept: Callable[[], object],
+    replaceable: Callable[[EngineEvent], bool],
 ) -> Iterator[bool]:
     """Yield True after a settled change or a jump of the clock, False about once a second."""
     skew = time.time() - time.monotonic()
@@ -102,7 +106,9 @@ def _changes(
         if event is not None:
             note(event)
         if event is not None and matters(event):
-            _settle(events, note, RESTART_S if event.action == "die" else SETTLE_S)
+            waits = event.action == "die" and not replaceable(event)
+            if not waits or _await_restart(events, matters, note, event):
+                _settle(events, matters, note)
             yield True
             continue
         moved = time.time() - time.monotonic() - skew
@@ -113,9 +119,44 @@ def _changes(
         yield jumped
 
 
-def _settle(events: EventStream, note: Callable[[EngineEvent], None], quiet_s: float) -> None:
+def _await_restart(
+    events: EventStream,
+    matters: Callable[[EngineEvent], bool],
+    note: Callable[[EngineEvent], None],
+    ended: EngineEvent,
+) -> bool:
+    """Wait until what has ended has started again; False where some of it has not in time."""
+    gone = {ended.id}
+    until = time.monotonic() + RESTART_S
     limit = time.monotonic() + SETTLE_LIMIT_S
-    while (event := events.get(quiet_s)) is not None:
+    while gone and (event := _next(events, note, until)) is not None:
+        if event.action == "start":
+            gone.discard(event.id)
+        elif event.action == "die" and matters(event):
+            gone.add(event.id)
+            until = min(time.monotonic() + RESTART_S, limit)
+    return not gone
+
+
+def _settle(
+    events: EventStream,
+    matters: Callable[[EngineEvent], bool],
+    note: Callable[[EngineEvent], None],
+) -> None:
+    """Wait until no more changes come; what is none, such as health checks, is not waited for."""
+    until = time.monotonic() + SETTLE_S
+    limit = time.monotonic() + SETTLE_LIMIT_S
+    while (event := _next(events, note, until)) is not None:
+        if matters(event):
+            until = min(time.monotonic() + SETTLE_S, limit)
+
+
+def _next(
+    events: EventStream, note: Callable[[EngineEvent], None], until: float
+) -> EngineEvent | None:
+    """The next event, which goes to ``note``; None where none comes in time."""
+    left = until - time.monotonic()
+    event = events.get(left) if left > 0 else None
+    if event is not None:
         note(event)
-        if time.monotonic() >= limit:
-            break
+    return event

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import pytest
 from netaddr import IPNetwork
@@ -96,6 +96,7 @@ class World:
         self.looks: list[float] = []
         self.pings = 0
         self.woken: list[float] = []
+        self.rows: list[Mapping[str, Any]] = []
         self.closed = 0
         self.types: list[str] = []
         self.settings_now = Settings()
@@ -127,6 +128,9 @@ class World:
 
     def ping(self) -> None:
         self.pings += 1
+
+    def containers(self) -> list[Mapping[str, Any]]:
+        return self.rows
 
     # The carrier.
 

@@ -10,11 +10,12 @@ from netaddr import IPAddress, IPNetwork
 
 from macnet import survey
 from macnet.cli import views
-from macnet.donors import find, list_hints
+from macnet.donors import find, has_spare, list_hints
 from macnet.kubernetes import MANIFEST
 from macnet.models import Donor, Further, ReachKind
 from macnet.names.zone import build_zone
 from macnet.networks import parse_networks, select_networks, with_further
+from macnet.swarm import NODE
 from macnet.values import AlsoRequest
 from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind
 
@@ -91,6 +92,7 @@ def task(name: str, created: int, *networks: str, service: bool = True, **more: 
 CONTROL = kind("kind-control-plane", "control-plane", 1)
 WORKER = kind("kind-worker", "worker", 2)
 SPREAD = overlay("spread", "10.0.1.0/24")
+DONOR = Donor("id-router", "router", "then")
 _BOTH = (("kind", ReachKind.CLUSTER), ("spread", ReachKind.OVERLAY))
 
 
@@ -273,3 +275,29 @@ def test_fifty_of_everything_costs_as_many_calls_as_one() -> None:
     zone = build_zone("docker.test", selected, rows, {})
     assert {f"web-{number}.docker.test" for number in range(50)} <= set(zone.names)
     assert views.networks(selected, every=True)
+
+
+def test_who_else_is_on_an_overlay_is_a_spare() -> None:
+    rows = [task("web.1", 1, "spread", "back"), task("web.2", 2, "spread")]
+    networks = [SPREAD, overlay("back", "10.0.2.0/24")]
+
+    def spare(*, ended: str, rows: Sequence[Row]) -> bool:
+        found = FakeEngine(*rows).find(OVERLAYS, *networks)
+        listed = with_further(parse_networks(networks, rows), found)
+        selected = select_networks(listed, include=("*",), exclude=())
+        return has_spare(selected, ended, lambda: [])
+
+    assert not spare(ended="id-web.1", rows=rows)
+    rows.append(task("job", 3, "back", service=False))
+    assert spare(ended="id-web.1", rows=rows)
+    # It opens nothing, so nothing needs another one.
+    assert not spare(ended="id-web.2", rows=rows)
+    # A task of another node lends no way.
+    away = rows[2] | {NODE: "other"}
+    assert not spare(ended="id-web.1", rows=[*rows[:2], away])
+
+
+def test_behind_a_named_container_there_is_no_other_one() -> None:
+    further = Further("10.20.0.0/24", ReachKind.CIDR, (IPNetwork("10.20.0.0/24"),), DONOR)
+    selected = select_networks(with_further((), [further]), include=("*",), exclude=())
+    assert not has_spare(selected, DONOR.container_id, lambda: [CONTROL, WORKER])
