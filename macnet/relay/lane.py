@@ -7,8 +7,9 @@
 3. A SYN that goes on is redirected to the lane's listener in the server's namespace. The accepted
    connection and the onward one make a pair.
 
-Run by the supervisor, which opens what needs its rights and hands the descriptors over. Each
-verdict needs CAP_NET_ADMIN; nothing else does.
+Run by the supervisor, which opens what needs its rights and hands the descriptors over. It also
+tells what is allowed: nothing of the server's files is in reach of a descriptor here. Each verdict
+needs CAP_NET_ADMIN; nothing else does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from macnet.relay.allowlist import VM, Allowlist, Home
+from macnet.relay.allowlist import VM, Allowlist, Home, unpack_list
 from macnet.relay.announced import Announced
 from macnet.relay.buffers import round_trip, set_buffers, size_for
 from macnet.relay.flow import Flow, accepted_flow, parse_packet
@@ -41,6 +42,8 @@ _PER_CONNECTION = 4
 _RESERVED = 64
 _PIPES_KEPT = 4
 _EVENTS = 512
+#: More than the kernel takes as one message.
+_LIST_SIZE = 1 << 20
 
 _REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
 _UNREACHABLE = frozenset(
@@ -64,7 +67,6 @@ class Lane:
         self,
         queue: Queue,
         listeners: list[socket.socket],
-        allowlist: Allowlist,
         limit: int,
         home: Home = VM,
         far_buffer: int = 0,
@@ -76,7 +78,7 @@ class Lane:
         """
         self._queue = queue
         self._listeners = listeners
-        self._allowlist = allowlist
+        self._allowlist = Allowlist()
         self._limit = limit
         self._home = home
         self._far_buffer = far_buffer
@@ -94,9 +96,11 @@ class Lane:
         self._full = Seldom()
         self._lacking = Seldom()
 
-    def run(self, lifeline: int) -> None:
-        """Serve until ``lifeline`` is readable: its other end is the supervisor's."""
-        self._watch(lifeline, select.EPOLLIN, self._stop)
+    def run(self, lifeline: socket.socket) -> None:
+        """Serve until ``lifeline`` ends. Its other end is the supervisor's, which sends lists."""
+        lifeline.setblocking(False)
+        self._hear(lifeline)
+        self._watch(lifeline.fileno(), select.EPOLLIN, lambda _: self._hear(lifeline))
         self._watch(self._queue.fileno(), select.EPOLLIN, lambda _: self._receive())
         for listener in self._listeners:
             self._listen(listener)
@@ -132,8 +136,15 @@ class Lane:
         self._pipes.close()
         self._epoll.close()
 
-    def _stop(self, _: int) -> None:
-        self._running = False
+    def _hear(self, lifeline: socket.socket) -> None:
+        try:
+            message = lifeline.recv(_LIST_SIZE)
+        except BlockingIOError:
+            return
+        if message:
+            self._allowlist.take(unpack_list(message))
+        else:
+            self._running = False
 
     # Verdicts
 
@@ -295,20 +306,19 @@ def main(arguments: list[str]) -> None:
     """The lane's number and key, the buffer for far clients (0 for near ones), how many
     descriptors there may be, and which these are:
 
-    lifeline, folder, queue, listeners.
+    lifeline, queue, listeners.
     """
     home = Home(int(arguments[0]), arguments[1])
-    far_buffer, limit, lifeline, folder, queue, *listeners = map(int, arguments[2:])
+    far_buffer, limit, lifeline, queue, *listeners = map(int, arguments[2:])
     lane = Lane(
         Queue(socket.socket(fileno=queue), home.lane),
         [socket.socket(fileno=listener) for listener in listeners],
-        Allowlist(folder),
         connection_limit(limit),
         home,
         far_buffer,
     )
     try:
-        lane.run(lifeline)
+        lane.run(socket.socket(fileno=lifeline))
     except KeyboardInterrupt:
         say("interrupted")
 

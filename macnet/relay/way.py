@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -11,10 +10,10 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from macnet.relay.allowlist import Home, Network
+from macnet.relay.allowlist import Home, Network, pack_list
 from macnet.relay.buffers import MOST, set_buffers
 from macnet.relay.find import default_interface
-from macnet.relay.log import say
+from macnet.relay.log import Seldom, say
 from macnet.relay.namespace import network_of
 from macnet.relay.netfilter import open_queue
 
@@ -52,20 +51,32 @@ class Passage:
     """What runs for one namespace. Each part can be started again while the other goes on."""
 
     def __init__(
-        self, server: int, link: Link, home: Home, holder: int | None, *, kernel_lane: bool
+        self,
+        server: int,
+        link: Link,
+        home: Home,
+        holder: int | None,
+        allowed: Callable[[], str | None],
+        *,
+        kernel_lane: bool,
     ) -> None:
         """``server`` and ``holder`` are process ids; ``holder`` None stands for the VM itself.
 
+        ``allowed`` tells the server's list, None where there is none yet.
         Each way has a tap of its own in the server's namespace. All of them have the same
         addresses: only the server sees them, and its rules name the taps. Nothing is started yet.
         """
         self.home = home
         self._server, self._holder, self._link = server, holder, link
+        self._allowed = allowed
         self._kernel_lane = kernel_lane
         self._tap = f"relay{home.lane}"
         self._pasta: subprocess.Popen[bytes] | None = None
         self._lane: subprocess.Popen[bytes] | None = None
-        self._lifeline: int | None = None
+        #: By it the lane hears of each list, and at its end that it is to end.
+        self._lifeline: socket.socket | None = None
+        self._told: str | None = None
+        self._deaf = Seldom()
         self._routed: tuple[Network, ...] = ()
 
     def holder_runs(self) -> bool:
@@ -111,6 +122,23 @@ class Passage:
             if lines:
                 _ip(family, *lines)
         self._routed = subnets
+
+    def inform(self) -> None:
+        """Tell the lane the server's list unless it knows that one.
+
+        It gets no descriptor of the file: with one of the folder it could open the keys beside.
+        """
+        allowed = self._allowed()
+        if self._lifeline is None or allowed is None or allowed == self._told:
+            return
+        try:
+            self._lifeline.send(pack_list(allowed))
+        except OSError as error:
+            # It is tried again at the next look. One that has ended is started again.
+            if not isinstance(error, ConnectionError):
+                self._deaf.say(f"the TCP lane does not take the new list: {error.strerror}")
+        else:
+            self._told = allowed
 
     def _start_pasta(self) -> None:
         if self._pasta is not None:
@@ -174,15 +202,15 @@ class Passage:
         self._cut_lifeline()
         limit = min(_hard_limit(), _DESCRIPTORS)
         with ExitStack() as opened:
-            reading, self._lifeline = os.pipe2(os.O_CLOEXEC)
-            opened.callback(os.close, reading)
-            folder = os.open(f"/proc/{self._server}/root/etc/macnet", os.O_RDONLY | os.O_CLOEXEC)
-            opened.callback(os.close, folder)
+            self._lifeline, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            opened.enter_context(theirs)
+            self._lifeline.setblocking(False)
+            self.inform()
             with network_of(self._server):
                 sockets = [opened.enter_context(open_queue(self.home.lane))]
                 listeners = open_listeners(self.home.lane, far=self._link.far)
                 sockets += [opened.enter_context(one) for one in listeners]
-            handed = [reading, folder, *(one.fileno() for one in sockets)]
+            handed = [one.fileno() for one in (theirs, *sockets)]
             # The lane keeps the one capability that its verdicts need: no_new_privs, which the
             # engine has set, holds it to that although it is root.
             argv = ["prlimit", f"--nofile={limit}", "capsh", "--caps=cap_net_admin=ep"]
@@ -194,8 +222,8 @@ class Passage:
 
     def _cut_lifeline(self) -> None:
         if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+            self._lifeline.close()
+        self._lifeline = self._told = None
 
 
 def lane_ports(lane: int) -> range:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.steps import PROGRAM, Mac
+from tests.e2e.test_heal import lane
 from tests.lab import BASE_IMAGE
 
 CONTAINERS = ["macnet-server", "macnet-relay"]
@@ -74,6 +76,18 @@ def test_keys_in_the_server_are_roots_alone(up: Mac) -> None:
     assert up.lab.docker("exec", "macnet-relay", "find", "/etc/macnet", "-type", "f") == ""
     pki = json.loads((up.root / "pki/pki.json").read_text())
     assert [name for name in pki if "PRIVATE KEY" in pki[name]] == ["server_key", "client_key"]
+
+
+@pytest.mark.kernel_lane
+def test_no_descriptor_of_the_lane_leads_to_a_key(up: Mac) -> None:
+    """It is root in there: from a folder of the server it could open what lies beside and above."""
+    handed = list(Path(f"/proc/{lane(up).pid}/fd").iterdir())
+    kinds = {os.readlink(one).partition(":")[0] for one in handed}  # noqa: PTH115
+    assert {"socket"} < kinds <= {"socket", "pipe", "anon_inode", "/dev/null"}
+    for one in handed:
+        for name in ("server.key", "etc/macnet/server.key", "../etc/macnet/server.key"):
+            with pytest.raises(OSError):
+                os.close(os.open(one / name, os.O_RDONLY))
 
 
 def test_the_port_is_open_on_loopback_only(up: Mac) -> None:

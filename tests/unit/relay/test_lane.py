@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -74,12 +73,11 @@ def test_a_reset_stays_a_reset(kernel: Kernel, service: socket.socket, who: str)
 
 
 def test_beyond_the_limit_a_connection_waits(
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     service: socket.socket,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with running(tmp_path, monkeypatch, limit=1) as (kernel, _):
+    with running(monkeypatch, limit=1) as (kernel, _):
         with kernel.connect(port_of(service)), answer(service):
             late = syn(Flow(HOST, 1000, HOST, port_of(service)))
             assert kernel.verdict(late) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from pathlib import Path
 from queue import Empty
 
 import pytest
@@ -126,10 +125,10 @@ def test_a_connection_that_nobody_announced(kernel: Kernel) -> None:
 
 
 def test_the_end_of_the_lane_is_a_reset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: socket.socket
+    monkeypatch: pytest.MonkeyPatch, service: socket.socket
 ) -> None:
     before = descriptors()
-    with running(tmp_path, monkeypatch) as (kernel, _):
+    with running(monkeypatch) as (kernel, _):
         client, server = kernel.connect(port_of(service)), answer(service)
         client.sendall(b"half of it")
         assert server.recv(100) == b"half of it"

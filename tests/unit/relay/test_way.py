@@ -1,0 +1,142 @@
+"""What the parts of a way are started with, and what is left where one does not start."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess  # noqa: TID251
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import pytest
+
+from macnet.relay import way as module
+from macnet.relay.allowlist import VM, unpack_list
+from macnet.relay.way import Link, Passage
+
+LINK = Link("100.64.0.2", "100.64.0.1", 30)
+LIST, OTHER = "172.17.0.0/16\n", "172.18.0.0/16\n"
+
+
+class Started:
+    """As a process that runs; ``handed`` are copies of the descriptors that it got."""
+
+    def __init__(self, argv: list[str], handed: Sequence[int]) -> None:
+        self.argv = argv
+        self.handed = [os.dup(one) for one in handed]
+        self.returncode: int | None = None
+        self.ends: list[str] = []
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def terminate(self) -> None:
+        self.ends.append("terminated")
+
+    def kill(self) -> None:
+        self.ends.append("killed")
+
+    def wait(self, timeout: float | None = None) -> int:
+        self.ends.append("reaped")
+        self.returncode = 0
+        return 0
+
+
+class World:
+    """What is around a way; ``allowed`` is the server's list."""
+
+    def __init__(self) -> None:
+        self.allowed: str | None = LIST
+        self.started: list[Started] = []
+        self.passage = Passage(os.getpid(), LINK, VM, None, lambda: self.allowed, kernel_lane=True)
+
+    def start(
+        self, argv: list[str], *, stdin: int, pass_fds: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
+        assert stdin == subprocess.DEVNULL
+        self.started.append(Started(argv, pass_fds))
+        return cast("subprocess.Popen[bytes]", self.started[-1])
+
+
+@contextmanager
+def nowhere(_: int) -> Iterator[None]:
+    yield
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World()
+    monkeypatch.setattr(module, "network_of", nowhere)
+    monkeypatch.setattr(module, "open_queue", lambda _: socket.socket())
+    monkeypatch.setattr(module, "open_listeners", lambda *_, **__: [socket.socket()])
+    monkeypatch.setattr("macnet.relay.way.subprocess.Popen", made.start)
+    yield made
+    made.passage.detach()
+    for one in made.started:
+        for descriptor in one.handed:
+            os.close(descriptor)
+
+
+def start_lane(world: World) -> socket.socket:
+    """Its end of the lifeline."""
+    world.passage.lacking()[-1]()
+    lifeline = socket.socket(fileno=world.started[-1].handed.pop(0))
+    lifeline.setblocking(False)
+    return lifeline
+
+
+def test_the_lane_gets_sockets_and_no_file(world: World) -> None:
+    """A descriptor of a folder in the server would open all files beside and above."""
+    world.passage.lacking()[-1]()
+    handed = world.started[-1].handed
+    assert len(handed) == 3
+    assert all(stat.S_ISSOCK(os.fstat(one).st_mode) for one in handed)
+
+
+def test_the_lane_is_told_each_list_once(world: World) -> None:
+    with start_lane(world) as lifeline:
+        assert unpack_list(lifeline.recv(1000)) == LIST
+        world.passage.inform()
+        with pytest.raises(BlockingIOError):
+            lifeline.recv(1000)
+        world.allowed = OTHER
+        world.passage.inform()
+        assert unpack_list(lifeline.recv(1000)) == OTHER
+        world.passage.detach()
+        assert lifeline.recv(1000) == b"", "it is to end"
+
+
+def test_a_lane_that_is_started_again_is_told_again(world: World) -> None:
+    start_lane(world).close()
+    world.started[-1].returncode = 1
+    world.passage.inform()
+    with start_lane(world) as lifeline:
+        assert unpack_list(lifeline.recv(1000)) == LIST
+
+
+def test_a_list_that_a_lane_does_not_take_is_offered_again(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with start_lane(world) as lifeline:
+        last = ""
+        for number in range(10_000):
+            last = world.allowed = f"10.0.{number % 256}.0/24\n" * (1 + number % 2)
+            world.passage.inform()
+            if "does not take" in (said := capfd.readouterr().err):
+                assert said == "relay: the TCP lane does not take the new list: " + (
+                    "Resource temporarily unavailable\n"
+                )
+                break
+        assert unpack_list(lifeline.recv(1000)) == LIST
+        for _ in range(2):
+            world.passage.inform()
+        assert capfd.readouterr().err == ""
+        heard = ""
+        while True:
+            try:
+                heard = unpack_list(lifeline.recv(1000))
+            except BlockingIOError:
+                break
+        assert heard == last
