@@ -14,7 +14,7 @@ from macnet.relay.allowlist import Home, Network, pack_list
 from macnet.relay.buffers import MOST, set_buffers
 from macnet.relay.find import default_interface
 from macnet.relay.log import Seldom, say
-from macnet.relay.namespace import network_of
+from macnet.relay.namespace import network_of, own_processes
 from macnet.relay.netfilter import open_queue
 
 #: The name under which `ip` knows the server's namespace.
@@ -32,6 +32,10 @@ _BUFFER = 512 << 10
 _MTU = 65520
 #: Descriptors of the lane; a kernel or an engine may give it less.
 _DESCRIPTORS = 131_072
+#: What the lane sees of the relay's files: none of /proc, which leads to the files of every process
+#: with no more rights than its own, as the server's keys; and all else read-only, as the supervisor
+#: runs programs from there.
+_CLOSED = 'mount -o remount,bind,ro / && mount -t tmpfs -o ro none /proc && exec "$@"'
 _SETUP_S = 5.0
 _END_S = 0.5
 
@@ -94,6 +98,8 @@ class Passage:
 
     def detach(self) -> None:
         """End what runs."""
+        # The first process of a namespace, as the lane is, ends at no signal but a kill.
+        self._cut_lifeline()
         running = [one for one in (self._pasta, self._lane) if one is not None]
         for one in running:
             one.terminate()
@@ -104,7 +110,6 @@ class Passage:
             except subprocess.TimeoutExpired:
                 one.kill()
                 one.wait()
-        self._cut_lifeline()
 
     def route(self, subnets: tuple[Network, ...]) -> None:
         """Have the server send what is for these subnets here, and nothing else."""
@@ -213,11 +218,12 @@ class Passage:
             handed = [one.fileno() for one in (theirs, *sockets)]
             # The lane keeps the one capability that its verdicts need: no_new_privs, which the
             # engine has set, holds it to that although it is root.
-            argv = ["prlimit", f"--nofile={limit}", "capsh", "--caps=cap_net_admin=ep"]
+            argv = ["unshare", "--mount", "sh", "-c", _CLOSED, "sh"]
+            argv += ["prlimit", f"--nofile={limit}", "capsh", "--caps=cap_net_admin=ep"]
             argv += ["--shell=/usr/bin/python3", "--", "-m", "macnet.relay.lane"]
             far_buffer = _BUFFER if self._link.far else 0
             argv += map(str, [self.home.lane, self.home.key, far_buffer, limit, *handed])
-            with self._home_network():
+            with self._home_network(), own_processes():
                 self._lane = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=handed)
 
     def _cut_lifeline(self) -> None:

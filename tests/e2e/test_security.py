@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.steps import PROGRAM, Mac
-from tests.e2e.test_heal import lane
+from tests.e2e.test_heal import lane, main_process
 from tests.lab import BASE_IMAGE
 
 CONTAINERS = ["macnet-server", "macnet-relay"]
@@ -88,6 +88,30 @@ def test_no_descriptor_of_the_lane_leads_to_a_key(up: Mac) -> None:
         for name in ("server.key", "etc/macnet/server.key", "../etc/macnet/server.key"):
             with pytest.raises(OSError):
                 os.close(os.open(one / name, os.O_RDONLY))
+
+
+#: What a lane that was taken over would try, with the server's process and the relay's own.
+_TRIED = """
+id -u
+cat /proc/$0/root/etc/macnet/server.key /proc/$1/environ
+ls -A /proc
+kill -0 $0 || kill -0 $1 || echo signals nobody
+touch /usr/local/lib/macnet/python/macnet/relay/lane.py /run/macnet/attached
+umount /proc
+mount -t proc proc /proc
+ls -A /proc
+"""
+
+
+@pytest.mark.kernel_lane
+def test_the_lane_reaches_no_other_process_and_changes_no_file(up: Mac) -> None:
+    """It is the user of all the others: what holds it are namespaces of its own."""
+    pid, beside = lane(up).pid, [main_process(up, name).pid for name in CONTAINERS]
+    argv = ["nsenter", f"--target={pid}", "--mount", "--pid"]
+    argv += ["capsh", "--no-new-privs", "--caps=cap_net_admin=ep", "--shell=/bin/sh", "--"]
+    tried = up.lab.run([*argv, "-c", _TRIED, *map(str, beside)], check=False)
+    assert tried.stdout.split("\n") == ["0", "signals nobody", ""], tried.stderr
+    assert tried.stderr.count("Read-only file system") == 2, tried.stderr
 
 
 def test_the_port_is_open_on_loopback_only(up: Mac) -> None:

@@ -21,10 +21,13 @@ LIST, OTHER = "172.17.0.0/16\n", "172.18.0.0/16\n"
 
 
 class Started:
-    """As a process that runs; ``handed`` are copies of the descriptors that it got."""
+    """As a process that runs; ``handed`` are copies of the descriptors that it got.
 
-    def __init__(self, argv: list[str], handed: Sequence[int]) -> None:
-        self.argv = argv
+    ``alone`` says whether it has a PID namespace of its own.
+    """
+
+    def __init__(self, argv: list[str], handed: Sequence[int], *, alone: bool) -> None:
+        self.argv, self.alone = argv, alone
         self.handed = [os.dup(one) for one in handed]
         self.returncode: int | None = None
         self.ends: list[str] = []
@@ -50,13 +53,20 @@ class World:
     def __init__(self) -> None:
         self.allowed: str | None = LIST
         self.started: list[Started] = []
+        self.alone = False
         self.passage = Passage(os.getpid(), LINK, VM, None, lambda: self.allowed, kernel_lane=True)
+
+    @contextmanager
+    def own_processes(self) -> Iterator[None]:
+        self.alone = True
+        yield
+        self.alone = False
 
     def start(
         self, argv: list[str], *, stdin: int, pass_fds: Sequence[int] = ()
     ) -> subprocess.Popen[bytes]:
         assert stdin == subprocess.DEVNULL
-        self.started.append(Started(argv, pass_fds))
+        self.started.append(Started(argv, pass_fds, alone=self.alone))
         return cast("subprocess.Popen[bytes]", self.started[-1])
 
 
@@ -69,6 +79,7 @@ def nowhere(_: int) -> Iterator[None]:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World()
     monkeypatch.setattr(module, "network_of", nowhere)
+    monkeypatch.setattr(module, "own_processes", made.own_processes)
     monkeypatch.setattr(module, "open_queue", lambda _: socket.socket())
     monkeypatch.setattr(module, "open_listeners", lambda *_, **__: [socket.socket()])
     monkeypatch.setattr("macnet.relay.way.subprocess.Popen", made.start)
@@ -93,6 +104,15 @@ def test_the_lane_gets_sockets_and_no_file(world: World) -> None:
     handed = world.started[-1].handed
     assert len(handed) == 3
     assert all(stat.S_ISSOCK(os.fstat(one).st_mode) for one in handed)
+
+
+def test_the_lane_is_kept_from_files_and_processes_beside(world: World) -> None:
+    """Before it is anything else: from then on its namespaces are its own."""
+    world.passage.lacking()[-1]()
+    (lane,) = world.started
+    assert lane.argv[:4] == ["unshare", "--mount", "sh", "-c"]
+    assert lane.argv.index("sh") < lane.argv.index("capsh")
+    assert lane.alone
 
 
 def test_the_lane_is_told_each_list_once(world: World) -> None:
