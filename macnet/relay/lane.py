@@ -40,6 +40,8 @@ ACCEPT_TIMEOUT_S = 15.0
 #: A connection takes two descriptors, and two more while one of its ends is slow to read.
 _PER_CONNECTION = 4
 _RESERVED = 64
+#: Until what lacked descriptors or memory is tried again.
+_PAUSE_S = 0.2
 _PIPES_KEPT = 4
 _EVENTS = 512
 #: More than the kernel takes as one message.
@@ -91,7 +93,8 @@ class Lane:
         self._active: set[Flow] = set()
         self._ready: dict[Pair, None] = {}
         self._pipes = Pipes(_PIPES_KEPT)
-        self._paused = False
+        #: When the listeners are to be listened to again; None while they are.
+        self._paused_until: float | None = None
         self._running = True
         self._full = Seldom()
         self._lacking = Seldom()
@@ -124,7 +127,9 @@ class Lane:
         """Seconds to wait for the next event; None for as long as it takes."""
         if self._ready:
             return 0
-        return 1.0 if self._connecting or self._announced or self._paused else None
+        if self._paused_until is not None:
+            return max(self._paused_until - time.monotonic(), 0)
+        return 1.0 if self._connecting or self._announced else None
 
     def _close(self) -> None:
         """Reset what is open: nothing may look whole that is not."""
@@ -207,15 +212,15 @@ class Lane:
             self._queue.drop(tried.number)
 
     def _expire(self) -> None:
-        if not (self._connecting or self._announced or self._paused):
+        if not (self._connecting or self._announced or self._paused_until):
             return
         now = time.monotonic()
         for flow in [flow for flow, one in self._connecting.items() if one.until < now]:
             self._unwatch(self._connecting[flow].onward)
             self._decide(flow, errno.ETIMEDOUT)
         self._announced.expire()
-        if self._paused:
-            self._paused = False
+        if self._paused_until is not None and now >= self._paused_until:
+            self._paused_until = None
             for listener in self._listeners:
                 self._listen(listener)
 
@@ -240,8 +245,8 @@ class Lane:
             self._pair(client, peer[:2])
 
     def _pause(self) -> None:
-        """Leave what waits at the listeners there until the next look at the clock."""
-        self._paused = True
+        """Leave what waits at the listeners there for a while: it would be ready at once again."""
+        self._paused_until = time.monotonic() + _PAUSE_S
         for listener in self._listeners:
             self._unwatch(listener)
 

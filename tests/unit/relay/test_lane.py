@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -85,6 +86,34 @@ def test_beyond_the_limit_a_connection_waits(
         assert settled(lambda: kernel.verdict(late) == Mark.CONNECTED)
     said = capfd.readouterr().err.splitlines()
     assert said == ["relay: there are 1 TCP connections: further ones must wait"]
+
+
+def test_without_descriptors_the_listeners_rest(
+    kernel: Kernel,
+    service: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What waits there stays ready: to try at once again would take all of a processor."""
+    accept, tries, lacking = socket.socket.accept, list[int](), threading.Event()
+
+    def fails(self: socket.socket) -> tuple[socket.socket, object]:
+        if self is kernel.listener and lacking.is_set():
+            tries.append(1)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "accept", fails)
+    lacking.set()
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        client.sendall(b"late")
+        assert settled(lambda: len(tries) == 2)
+        threading.Event().wait(0.5)
+        assert len(tries) < 10
+        lacking.clear()
+        assert server.recv(100) == b"late"
+    said = capfd.readouterr().err.splitlines()
+    assert said == ["relay: new TCP connections must wait: Too many open files"]
 
 
 def test_no_descriptor_is_left_of_a_thousand(kernel: Kernel, service: socket.socket) -> None:
