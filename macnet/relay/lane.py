@@ -29,16 +29,16 @@ from macnet.relay.buffers import round_trip, set_buffers, size_for
 from macnet.relay.flow import Flow, accepted_flow, parse_packet
 from macnet.relay.log import Seldom, say
 from macnet.relay.netfilter import Mark, Queue
-from macnet.relay.pair import Pair, Pipes
-from macnet.relay.sockets import has_peer, prepare_client, prepare_onward
+from macnet.relay.pair import Next, Pair, Pipes
+from macnet.relay.sockets import LACKING, has_peer, prepare_client, prepare_onward
 
 #: A connect that has found nobody by then has failed; the client's own patience is shorter or
 #: it sends its SYN again.
 CONNECT_TIMEOUT_S = 60.0
 #: After the verdict the client's part of the handshake takes one round trip.
 ACCEPT_TIMEOUT_S = 15.0
-#: A connection takes two descriptors, and two more while one of its ends is slow to read.
-_PER_CONNECTION = 4
+#: A connection takes two descriptors, and two more for each of its ends that is slow to read.
+_PER_CONNECTION = 6
 _RESERVED = 64
 #: Until what lacked descriptors or memory is tried again.
 _PAUSE_S = 0.2
@@ -93,8 +93,11 @@ class Lane:
         self._active: set[Flow] = set()
         self._ready: dict[Pair, None] = {}
         self._pipes = Pipes(_PIPES_KEPT)
-        #: When the listeners are to be listened to again; None while they are.
-        self._paused_until: float | None = None
+        #: Those that have found no descriptors for a pipe.
+        self._lean: dict[Pair, None] = {}
+        self._paused = False
+        #: When what lacked something is tried again; None where nothing did.
+        self._retry_at: float | None = None
         self._running = True
         self._full = Seldom()
         self._lacking = Seldom()
@@ -127,8 +130,8 @@ class Lane:
         """Seconds to wait for the next event; None for as long as it takes."""
         if self._ready:
             return 0
-        if self._paused_until is not None:
-            return max(self._paused_until - time.monotonic(), 0)
+        if self._retry_at is not None:
+            return max(self._retry_at - time.monotonic(), 0)
         return 1.0 if self._connecting or self._announced else None
 
     def _close(self) -> None:
@@ -212,17 +215,30 @@ class Lane:
             self._queue.drop(tried.number)
 
     def _expire(self) -> None:
-        if not (self._connecting or self._announced or self._paused_until):
+        if not (self._connecting or self._announced or self._retry_at):
             return
         now = time.monotonic()
         for flow in [flow for flow, one in self._connecting.items() if one.until < now]:
             self._unwatch(self._connecting[flow].onward)
             self._decide(flow, errno.ETIMEDOUT)
         self._announced.expire()
-        if self._paused_until is not None and now >= self._paused_until:
-            self._paused_until = None
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry()
+
+    def _retry(self) -> None:
+        """Try again what lacked descriptors or memory."""
+        self._retry_at = None
+        lean, self._lean = self._lean, {}
+        for pair in lean:
+            self._move(pair)
+        if self._paused:
+            self._paused = False
             for listener in self._listeners:
                 self._listen(listener)
+
+    def _retry_soon(self) -> None:
+        if self._retry_at is None:
+            self._retry_at = time.monotonic() + _PAUSE_S
 
     # Connections
 
@@ -237,7 +253,7 @@ class Lane:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
+                if error.errno in LACKING:
                     self._lack(error)
                     self._pause()
                     return
@@ -246,7 +262,8 @@ class Lane:
 
     def _pause(self) -> None:
         """Leave what waits at the listeners there for a while: it would be ready at once again."""
-        self._paused_until = time.monotonic() + _PAUSE_S
+        self._paused = True
+        self._retry_soon()
         for listener in self._listeners:
             self._unwatch(listener)
 
@@ -280,8 +297,13 @@ class Lane:
         self._move(pair)
 
     def _move(self, pair: Pair) -> None:
-        if pair.move():
+        due = pair.move()
+        if due == Next.AT_ONCE:
             self._ready[pair] = None
+        elif due == Next.LATER:
+            self._lean[pair] = None
+            self._retry_soon()
+            self._lacking.say("open TCP connections must wait: there are no descriptors for them")
 
     def _closed(self, pair: Pair) -> None:
         self._active.discard(self._pairs.pop(pair))

@@ -116,6 +116,41 @@ def test_without_descriptors_the_listeners_rest(
     assert said == ["relay: new TCP connections must wait: Too many open files"]
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_without_descriptors_for_a_pipe_an_open_connection_waits(
+    kernel: Kernel,
+    service: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    way: str,
+) -> None:
+    """It is neither reset nor forgotten, and the lane does not spin."""
+    pipe2, tries, lacking = os.pipe2, list[int](), threading.Event()
+
+    def fails(flags: int) -> tuple[int, int]:
+        if lacking.is_set():
+            tries.append(1)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return pipe2(flags)
+
+    monkeypatch.setattr("macnet.relay.pair.os.pipe2", fails)
+    lacking.set()
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        first, other = (client, server) if way == "up" else (server, client)
+        first.sendall(b"late")
+        first.shutdown(socket.SHUT_WR)
+        assert settled(lambda: len(tries) > 3)
+        before = len(tries)
+        threading.Event().wait(0.5)
+        assert len(tries) < before + 15
+        lacking.clear()
+        assert other.recv(100) == b"late"
+        assert other.recv(100) == b""
+    assert capfd.readouterr().err.splitlines() == [
+        "relay: open TCP connections must wait: there are no descriptors for them"
+    ]
+
+
 def test_no_descriptor_is_left_of_a_thousand(kernel: Kernel, service: socket.socket) -> None:
     """Closed by either side, reset, half closed, with and without bytes under way."""
     before = descriptors()
@@ -147,5 +182,5 @@ def test_idle_connections_have_no_pipes(kernel: Kernel, service: socket.socket) 
 
 
 def test_limits() -> None:
-    assert connection_limit(1024) == 240
+    assert connection_limit(1024) == 160
     assert connection_limit(10) == 1
