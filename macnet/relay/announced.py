@@ -44,12 +44,16 @@ class Announced:
         waiting[flow] = Waiting(onward, time.monotonic() + seconds)
         self._count += 1
 
-    def take(self, flow: Flow) -> socket.socket | None:
-        """The connection for a client that has come; None where none was announced."""
+    def take(self, flow: Flow) -> tuple[Flow, socket.socket] | None:
+        """The connection for a client that has come, and the flow that it was announced as.
+
+        None where none was announced.
+        """
         waiting = self._waiting.get(_destination(flow))
         if not waiting:
             return None
-        return self._remove(flow if flow in waiting else next(iter(waiting))).onward
+        announced = flow if flow in waiting else next(iter(waiting))
+        return announced, self._remove(announced).onward
 
     def expire(self) -> None:
         """Close those whose clients did not come."""

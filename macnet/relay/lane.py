@@ -89,7 +89,8 @@ class Lane:
         self._connecting: dict[Flow, Connecting] = {}
         self._announced = Announced()
         self._pairs: dict[Pair, Flow] = {}
-        #: Flows of the pairs: a SYN of one of them was sent twice and is late.
+        #: Flows of the pairs, as the client's packets name them: a SYN of one of them was sent
+        #: twice and is late.
         self._active: set[Flow] = set()
         self._ready: dict[Pair, None] = {}
         self._pipes = Pipes(_PIPES_KEPT)
@@ -279,13 +280,16 @@ class Lane:
         except OSError:
             client.close()
             return
-        onward = self._announced.take(flow)
-        if onward is None:
+        taken = self._announced.take(flow)
+        if taken is None:
             client.close()
             return
+        # The source port that the accepted connection has may be another one, by NAT. That one is
+        # free on the client's side.
+        announced, onward = taken
         pair = Pair(client, onward, self._pipes, self._closed)
-        self._pairs[pair] = flow
-        self._active.add(flow)
+        self._pairs[pair] = announced
+        self._active.add(announced)
         events = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
         for end in pair.sockets:
             self._watch(end.fileno(), events, lambda happened: self._happened(pair, happened))

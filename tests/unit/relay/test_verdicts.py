@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from dataclasses import replace
 from queue import Empty
 
 import pytest
@@ -82,6 +83,21 @@ def test_a_client_whose_port_the_kernel_had_to_change(
     with kernel.connect(port_of(service)) as client, answer(service) as server:
         server.sendall(b"here")
         assert client.recv(100) == b"here"
+
+
+def test_a_port_that_the_kernel_has_given_is_free_to_the_client(
+    kernel: Kernel, service: socket.socket
+) -> None:
+    """And the one that it took away is not."""
+    kernel.shift = 1
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        own = kernel.redirected[client.getsockname()[1]]
+        client.sendall(b"x")
+        assert server.recv(100) == b"x"
+        assert kernel.verdict(syn(own)) is None
+        given = replace(own, source_port=own.source_port + 1)
+        assert kernel.verdict(syn(given)) == Mark.CONNECTED
+        answer(service).close()
 
 
 def test_a_syn_that_is_sent_again(
