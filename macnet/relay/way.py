@@ -148,8 +148,9 @@ class Passage:
     def _start_pasta(self) -> None:
         if self._pasta is not None:
             say(f"pasta ended with status {self._pasta.returncode}")
-        link, tap = self._link, self._tap
+        self._pasta = None
         self._routed = ()
+        link = self._link
         ipv6 = Path("/proc/net/if_inet6").exists()
         words = ["-a", link.address, "-n", str(link.prefix), "-g", link.gateway]
         if ipv6:
@@ -161,8 +162,20 @@ class Passage:
         with self._home_network():
             # pasta copies nothing from this interface, but wants one that has an address.
             words += ["-i", default_interface() or _any_interface()]
-            self._pasta = subprocess.Popen([*run, "-I", tap, *words], stdin=subprocess.DEVNULL)
-        self._await_interface()
+            pasta = subprocess.Popen([*run, "-I", self._tap, *words], stdin=subprocess.DEVNULL)
+        try:
+            self._await_interface(pasta)
+            self._set_up_interface(ipv6=ipv6)
+        except BaseException:
+            # What carries nothing must not look as if it ran: it is started again as a whole.
+            pasta.kill()
+            pasta.wait()
+            raise
+        self._pasta = pasta
+
+    def _set_up_interface(self, *, ipv6: bool) -> None:
+        """Give the tap in the server's namespace its addresses and routes."""
+        link, tap = self._link, self._tap
         _ip(
             "-4",
             f"addr replace {link.address}/{link.prefix} dev {tap}",
@@ -188,16 +201,13 @@ class Passage:
         """This process in the namespace in which connections are to be opened."""
         return nullcontext() if self._holder is None else network_of(self._holder)
 
-    def _await_interface(self) -> None:
+    def _await_interface(self, pasta: subprocess.Popen[bytes]) -> None:
         """Wait until pasta has made its tap."""
         until = time.monotonic() + _SETUP_S
-        while self._pasta is not None and self._pasta.poll() is None:
+        while pasta.poll() is None and time.monotonic() < until:
             with network_of(self._server), suppress(OSError):
                 socket.if_nametoindex(self._tap)
                 return
-            if time.monotonic() > until:
-                self._pasta.kill()
-                self._pasta.wait()
             time.sleep(0.02)
         raise OSError(f"pasta has not made {self._tap}")
 

@@ -54,7 +54,15 @@ class World:
         self.allowed: str | None = LIST
         self.started: list[Started] = []
         self.alone = False
+        self.lines: list[str] = []
+        #: What the next calls of `ip` end with.
+        self.ip_fails: list[Exception] = []
         self.passage = Passage(os.getpid(), LINK, VM, None, lambda: self.allowed, kernel_lane=True)
+
+    def ip(self, family: str, *lines: str) -> None:
+        self.lines += [f"{family} {line}" for line in lines]
+        if self.ip_fails:
+            raise self.ip_fails.pop(0)
 
     @contextmanager
     def own_processes(self) -> Iterator[None]:
@@ -88,6 +96,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for one in made.started:
         for descriptor in one.handed:
             os.close(descriptor)
+
+
+@pytest.fixture
+def tap(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """With a server's namespace in which pasta makes its tap."""
+    monkeypatch.setattr("macnet.relay.way.socket.if_nametoindex", lambda _: 1)
+    monkeypatch.setattr(module, "default_interface", lambda: "eth0")
+    monkeypatch.setattr(module, "_ip", world.ip)
+    return world
 
 
 def start_lane(world: World) -> socket.socket:
@@ -160,3 +177,42 @@ def test_a_list_that_a_lane_does_not_take_is_offered_again(
             except BlockingIOError:
                 break
         assert heard == last
+
+
+def parts(world: World) -> list[str]:
+    return [part.__name__ for part in world.passage.lacking()]
+
+
+def test_pasta_gets_an_address_and_a_route(tap: World) -> None:
+    tap.passage.lacking()[0]()
+    assert parts(tap) == ["_start_lane"]
+    assert tap.lines[:3] == [
+        "-4 addr replace 100.64.0.2/30 dev relay0",
+        "-4 link set relay0 mtu 65520 up",
+        "-4 route replace default via 100.64.0.1 dev relay0 table 100",
+    ]
+
+
+def test_a_pasta_without_an_address_is_started_again(tap: World) -> None:
+    """It would run for ever and carry nothing."""
+    tap.ip_fails = [subprocess.CalledProcessError(2, ["ip"])]
+    with pytest.raises(subprocess.CalledProcessError):
+        tap.passage.lacking()[0]()
+    assert tap.started[0].ends == ["killed", "reaped"]
+    assert parts(tap) == ["_start_pasta", "_start_lane"]
+    tap.passage.lacking()[0]()
+    assert parts(tap) == ["_start_lane"]
+
+
+def test_a_pasta_that_makes_no_interface_is_killed(
+    tap: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_: str) -> int:
+        raise OSError("no such interface")
+
+    monkeypatch.setattr("macnet.relay.way.socket.if_nametoindex", none)
+    monkeypatch.setattr(module, "_SETUP_S", 0.1)
+    with pytest.raises(OSError, match=r"^pasta has not made relay0$"):
+        tap.passage.lacking()[0]()
+    assert tap.started[0].ends == ["killed", "reaped"]
+    assert parts(tap) == ["_start_pasta", "_start_lane"]
