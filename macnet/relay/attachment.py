@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from macnet.relay.way import NAME, NAMESPACE, Link, Passage
 class Attachment:
     """One server process, to which ways into namespaces of the engine are made."""
 
-    def __init__(self, server: int, link: Link) -> None:
-        """``server`` is its process id. Nothing is done yet."""
+    def __init__(self, server: int, link: Link, wait: Callable[[float], None]) -> None:
+        """``server`` is its process id, ``wait`` as in `Passage`. Nothing is done yet."""
         self.server = server
-        self._link = link
+        self._link, self._wait = link, wait
         #: What carries TCP: the server's rules decide, by what its kernel has.
         self.kernel_lane = _server_file(server, "run/macnet/lane") == "kernel"
         self._folder: int | None = None
@@ -51,7 +52,13 @@ class Attachment:
     def way(self, home: Home = VM, holder: int | None = None) -> Passage:
         """A way into the VM's namespace, or into that of a joiner's process ``holder``."""
         return Passage(
-            self.server, self._link, home, holder, self._allowed, kernel_lane=self.kernel_lane
+            self.server,
+            self._link,
+            home,
+            holder,
+            self._allowed,
+            self._wait,
+            kernel_lane=self.kernel_lane,
         )
 
     def detach(self) -> None:

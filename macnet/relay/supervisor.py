@@ -112,7 +112,7 @@ class Supervisor:
         if server is None:
             self._tries.complain("waiting for the server")
             return None
-        attachment = Attachment(server, self._link)
+        attachment = Attachment(server, self._link, self._signals.wait)
         return attachment if self._tries.succeeds(attachment.attach) else None
 
     def _detach(self) -> None:

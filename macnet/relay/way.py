@@ -61,18 +61,20 @@ class Passage:
         home: Home,
         holder: int | None,
         allowed: Callable[[], str | None],
+        wait: Callable[[float], None],
         *,
         kernel_lane: bool,
     ) -> None:
         """``server`` and ``holder`` are process ids; ``holder`` None stands for the VM itself.
 
-        ``allowed`` tells the server's list, None where there is none yet.
+        ``allowed`` tells the server's list, None where there is none yet. ``wait`` sleeps, but
+        raises an exception of its own when the relay is to end.
         Each way has a tap of its own in the server's namespace. All of them have the same
         addresses: only the server sees them, and its rules name the taps. Nothing is started yet.
         """
         self.home = home
         self._server, self._holder, self._link = server, holder, link
-        self._allowed = allowed
+        self._allowed, self._wait = allowed, wait
         self._kernel_lane = kernel_lane
         self._tap = f"relay{home.lane}"
         self._pasta: subprocess.Popen[bytes] | None = None
@@ -208,7 +210,7 @@ class Passage:
             with network_of(self._server), suppress(OSError):
                 socket.if_nametoindex(self._tap)
                 return
-            time.sleep(0.02)
+            self._wait(0.02)
         raise OSError(f"pasta has not made {self._tap}")
 
     def _start_lane(self) -> None:

@@ -122,7 +122,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(module, "ATTACHED", tmp_path / "attached")
     monkeypatch.setattr(module, "detach_name", lambda: None)
     monkeypatch.setattr(module, "find_server", lambda _: made.server)
-    monkeypatch.setattr(module, "Attachment", lambda pid, _: cast(Attachment, Server(made, pid)))
+    monkeypatch.setattr(module, "Attachment", lambda pid, *_: cast(Attachment, Server(made, pid)))
     monkeypatch.setattr(module, "WAYS", tmp_path / "ways")
     monkeypatch.setattr(joined, "WAYS", tmp_path / "ways")
     monkeypatch.setattr(joined, "find_joiner", lambda _, key: made.joiners.get(key))

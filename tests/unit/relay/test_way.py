@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess  # noqa: TID251
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -14,6 +15,7 @@ import pytest
 
 from macnet.relay import way as module
 from macnet.relay.allowlist import VM, unpack_list
+from macnet.relay.supervisor import Stopped
 from macnet.relay.way import Link, Passage
 
 LINK = Link("100.64.0.2", "100.64.0.1", 30)
@@ -57,12 +59,21 @@ class World:
         self.lines: list[str] = []
         #: What the next calls of `ip` end with.
         self.ip_fails: list[Exception] = []
-        self.passage = Passage(os.getpid(), LINK, VM, None, lambda: self.allowed, kernel_lane=True)
+        #: The relay is to end.
+        self.stopping = False
+        self.passage = Passage(
+            os.getpid(), LINK, VM, None, lambda: self.allowed, self.wait, kernel_lane=True
+        )
 
     def ip(self, family: str, *lines: str) -> None:
         self.lines += [f"{family} {line}" for line in lines]
         if self.ip_fails:
             raise self.ip_fails.pop(0)
+
+    def wait(self, seconds: float) -> None:
+        if self.stopping:
+            raise Stopped
+        time.sleep(seconds)
 
     @contextmanager
     def own_processes(self) -> Iterator[None]:
@@ -204,13 +215,26 @@ def test_a_pasta_without_an_address_is_started_again(tap: World) -> None:
     assert parts(tap) == ["_start_lane"]
 
 
+def no_interface(_: str) -> int:
+    raise OSError("no such interface")
+
+
+def test_the_wait_for_an_interface_ends_with_the_relay(
+    tap: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could take longer than the engine waits until it kills."""
+    monkeypatch.setattr("macnet.relay.way.socket.if_nametoindex", no_interface)
+    tap.stopping, began = True, time.monotonic()
+    with pytest.raises(Stopped):
+        tap.passage.lacking()[0]()
+    assert time.monotonic() - began < 2
+    assert tap.started[0].ends == ["killed", "reaped"]
+
+
 def test_a_pasta_that_makes_no_interface_is_killed(
     tap: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(_: str) -> int:
-        raise OSError("no such interface")
-
-    monkeypatch.setattr("macnet.relay.way.socket.if_nametoindex", none)
+    monkeypatch.setattr("macnet.relay.way.socket.if_nametoindex", no_interface)
     monkeypatch.setattr(module, "_SETUP_S", 0.1)
     with pytest.raises(OSError, match=r"^pasta has not made relay0$"):
         tap.passage.lacking()[0]()
