@@ -78,14 +78,10 @@ def unpack_list(message: bytes) -> str:
 
 
 class Allowlist:
-    """The rules now."""
+    """The rules of one list."""
 
-    def __init__(self) -> None:
-        """Nothing is allowed yet."""
-        self._rules: tuple[Rule, ...] = ()
-
-    def take(self, text: str) -> None:
-        """Go by this list from now on. Raises ValueError, and keeps to the last, if it is none."""
+    def __init__(self, text: str = "") -> None:
+        """Raises ValueError if that is no list. The empty one allows nothing."""
         self._rules = parse_rules(text)
 
     def real(self, address: bytes, home: Home = VM) -> bytes | None:

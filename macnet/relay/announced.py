@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from macnet.relay.flow import Flow
@@ -58,16 +59,23 @@ class Announced:
     def expire(self) -> None:
         """Close those whose clients did not come."""
         now = time.monotonic()
-        for waiting in list(self._waiting.values()):
-            for flow, one in list(waiting.items()):
-                if one.until < now:
-                    self._remove(flow).onward.close()
+        self._discard(lambda _, one: one.until < now)
+
+    def discard(self, unwanted: Callable[[Flow], bool]) -> None:
+        """Close those of such flows: their clients will find none."""
+        self._discard(lambda flow, _: unwanted(flow))
 
     def close(self) -> None:
         """Close all."""
         for waiting in self._waiting.values():
             for one in waiting.values():
                 one.onward.close()
+
+    def _discard(self, unwanted: Callable[[Flow, Waiting], bool]) -> None:
+        for waiting in list(self._waiting.values()):
+            for flow, one in list(waiting.items()):
+                if unwanted(flow, one):
+                    self._remove(flow).onward.close()
 
     def _remove(self, flow: Flow) -> Waiting:
         waiting = self._waiting[_destination(flow)]

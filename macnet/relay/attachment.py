@@ -45,9 +45,7 @@ class Attachment:
 
     def homes(self) -> dict[Home, tuple[Network, ...]]:
         """The joiners that the server names now, and the subnets behind each."""
-        allowlist = Allowlist()
-        allowlist.take(self._allowed() or "")
-        return allowlist.homes()
+        return Allowlist(self._allowed() or "").homes()
 
     def way(self, home: Home = VM, holder: int | None = None) -> Passage:
         """A way into the VM's namespace, or into that of a joiner's process ``holder``."""

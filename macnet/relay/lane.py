@@ -151,9 +151,26 @@ class Lane:
         except BlockingIOError:
             return
         if message:
-            self._allowlist.take(unpack_list(message))
+            self._go_by(Allowlist(unpack_list(message)))
         else:
             self._running = False
+
+    def _go_by(self, allowlist: Allowlist) -> None:
+        """Take another list, and end what it no longer allows or sends elsewhere.
+
+        No rule of the server's would: to it they are connections of the lane's listeners.
+        """
+        before, self._allowlist = self._allowlist, allowlist
+
+        def moved(flow: Flow) -> bool:
+            was, now = (one.real(flow.destination, self._home) for one in (before, allowlist))
+            return was != now
+
+        for pair in [pair for pair, flow in self._pairs.items() if moved(flow)]:
+            pair.reset()
+        for flow in [flow for flow in self._connecting if moved(flow)]:
+            self._give_up(flow)
+        self._announced.discard(moved)
 
     # Verdicts
 
@@ -220,11 +237,15 @@ class Lane:
             return
         now = time.monotonic()
         for flow in [flow for flow, one in self._connecting.items() if one.until < now]:
-            self._unwatch(self._connecting[flow].onward)
-            self._decide(flow, errno.ETIMEDOUT)
+            self._give_up(flow)
         self._announced.expire()
         if self._retry_at is not None and now >= self._retry_at:
             self._retry()
+
+    def _give_up(self, flow: Flow) -> None:
+        """Drop a held SYN: if it is sent again, it is judged again."""
+        self._unwatch(self._connecting[flow].onward)
+        self._decide(flow, errno.ETIMEDOUT)
 
     def _retry(self) -> None:
         """Try again what lacked descriptors or memory."""

@@ -11,6 +11,7 @@ from queue import Empty
 import pytest
 
 from macnet.relay import lane as module
+from macnet.relay.allowlist import pack_list
 from macnet.relay.flow import Flow
 from macnet.relay.netfilter import Mark
 from tests.unit.relay.kernel import (
@@ -138,6 +139,53 @@ def test_a_connection_that_nobody_announced(kernel: Kernel) -> None:
     address = kernel.listener.getsockname()
     with pytest.raises(ConnectionResetError), socket.create_connection(address, 5) as stranger:
         stranger.recv(100)
+
+
+#: Lists after which SEEN leads nowhere, or elsewhere; what is open to HOST goes on.
+OTHER_LISTS = ["127.0.0.0/8\n", "127.0.0.0/8\n10.9.8.0/24=127.0.1.0/24\n"]
+
+
+@pytest.mark.parametrize("text", OTHER_LISTS)
+def test_what_is_open_ends_when_it_is_no_longer_allowed(
+    kernel: Kernel, service: socket.socket, text: str
+) -> None:
+    with (
+        kernel.connect(port_of(service), SEEN) as client,
+        answer(service) as server,
+        kernel.connect(port_of(service)) as other,
+        answer(service) as its_server,
+    ):
+        for one in (server, its_server):
+            one.sendall(b"x")
+        assert client.recv(100) == other.recv(100) == b"x"
+        kernel.lifeline.send(pack_list(text))
+        for end in (client, server):
+            with pytest.raises(ConnectionResetError):
+                end.recv(100)
+        its_server.sendall(b"goes on")
+        assert other.recv(100) == b"goes on"
+
+
+@pytest.mark.parametrize("text", OTHER_LISTS)
+def test_what_was_let_go_ends_before_its_client_comes(
+    kernel: Kernel, service: socket.socket, text: str
+) -> None:
+    assert kernel.verdict(syn(Flow(HOST, 1000, SEEN, port_of(service)))) == Mark.CONNECTED
+    with answer(service) as server:
+        kernel.lifeline.send(pack_list(text))
+        with pytest.raises(ConnectionResetError):
+            server.recv(100)
+
+
+def test_a_held_syn_is_dropped_when_it_is_no_longer_allowed(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("macnet.relay.lane.socket.socket", failing(errno.EINPROGRESS))
+    number = kernel.hold(syn(Flow(HOST, 1000, SEEN, 80)))
+    with pytest.raises(Empty):
+        kernel.verdicts.get(timeout=0.1)
+    kernel.lifeline.send(pack_list(OTHER_LISTS[0]))
+    assert kernel.verdicts.get(timeout=5) == (number, None)
 
 
 def test_the_end_of_the_lane_is_a_reset(
