@@ -100,11 +100,13 @@ class Passage:
 
     def detach(self) -> None:
         """End what runs."""
-        # The first process of a namespace, as the lane is, ends at no signal but a kill.
-        self._cut_lifeline()
         running = [one for one in (self._pasta, self._lane) if one is not None]
-        for one in running:
-            one.terminate()
+        if self._pasta is not None:
+            self._pasta.terminate()
+        if self._lane is not None:
+            # As the first process of a namespace it ends at no other signal. Its connections are
+            # reset by the kernel (SO_LINGER).
+            self._lane.kill()
         until = time.monotonic() + _END_S
         for one in running:
             try:
@@ -112,6 +114,7 @@ class Passage:
             except subprocess.TimeoutExpired:
                 one.kill()
                 one.wait()
+        self._cut_lifeline()
 
     def route(self, subnets: tuple[Network, ...]) -> None:
         """Have the server send what is for these subnets here, and nothing else."""

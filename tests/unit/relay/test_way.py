@@ -154,6 +154,7 @@ def test_the_lane_is_told_each_list_once(world: World) -> None:
         assert unpack_list(lifeline.recv(1000)) == OTHER
         world.passage.detach()
         assert lifeline.recv(1000) == b"", "it is to end"
+    assert world.started[-1].ends == ["killed", "reaped"]
 
 
 def test_a_lane_that_is_started_again_is_told_again(world: World) -> None:
