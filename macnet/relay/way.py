@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,7 @@ class Passage:
         with self._home_network():
             # pasta copies nothing from this interface, but wants one that has an address.
             words += ["-i", default_interface() or _any_interface()]
-            pasta = subprocess.Popen([*run, "-I", self._tap, *words], stdin=subprocess.DEVNULL)
+            pasta = _start([*run, "-I", self._tap, *words])
         try:
             self._await_interface(pasta)
             self._set_up_interface(ipv6=ipv6)
@@ -239,7 +240,7 @@ class Passage:
             far_buffer = _BUFFER if self._link.far else 0
             argv += map(str, [self.home.lane, self.home.key, far_buffer, limit, *handed])
             with self._home_network(), own_processes():
-                self._lane = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=handed)
+                self._lane = _start(argv, handed)
 
     def _cut_lifeline(self) -> None:
         if self._lifeline is not None:
@@ -279,6 +280,12 @@ def _listener(family: socket.AddressFamily, host: str, port: int, size: int) -> 
         listener.close()
         raise
     return listener
+
+
+def _start(argv: list[str], handed: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a part, without the token that is in this process's environment."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=handed, env=kept)
 
 
 def _ip(family: str, *lines: str) -> None:

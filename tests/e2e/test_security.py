@@ -112,6 +112,9 @@ def test_the_lane_reaches_no_other_process_and_changes_no_file(up: Mac) -> None:
     tried = up.lab.run([*argv, "-c", _TRIED, *map(str, beside)], check=False)
     assert tried.stdout.split("\n") == ["0", "signals nobody", ""], tried.stderr
     assert tried.stderr.count("Read-only file system") == 2, tried.stderr
+    told = Path(f"/proc/{pid}/environ").read_text()
+    assert "PYTHONPATH=" in told
+    assert_silent(up, "the lane's environment", told)
 
 
 def test_the_port_is_open_on_loopback_only(up: Mac) -> None:

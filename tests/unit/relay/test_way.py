@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess  # noqa: TID251
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -82,9 +82,10 @@ class World:
         self.alone = False
 
     def start(
-        self, argv: list[str], *, stdin: int, pass_fds: Sequence[int] = ()
+        self, argv: list[str], *, stdin: int, pass_fds: Sequence[int], env: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         assert stdin == subprocess.DEVNULL
+        assert env.keys() <= {"PATH", "PYTHONPATH"}, "the token is for nobody else"
         self.started.append(Started(argv, pass_fds, alone=self.alone))
         return cast("subprocess.Popen[bytes]", self.started[-1])
 
@@ -97,6 +98,7 @@ def nowhere(_: int) -> Iterator[None]:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World()
+    monkeypatch.setenv("MACNET_SERVER", "token")
     monkeypatch.setattr(module, "network_of", nowhere)
     monkeypatch.setattr(module, "own_processes", made.own_processes)
     monkeypatch.setattr(module, "open_queue", lambda _: socket.socket())
