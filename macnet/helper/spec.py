@@ -199,9 +199,9 @@ def server_container(spec: HelperSpec, *, labels: Mapping[str, str] | None = Non
 def relay_container(spec: HelperSpec, *, labels: Mapping[str, str] | None = None) -> ContainerSpec:
     """The engine's namespaces of network and processes, and what the relay's parts need.
 
-    NET_ADMIN is for relay0 and the lane's verdicts, SYS_ADMIN to enter the server's namespace.
-    pasta calls pivot_root, which Docker's default seccomp profile refuses. ``labels`` are as in
-    `server_container`.
+    NET_ADMIN is for relay0 and the lane's verdicts, SYS_ADMIN to enter the server's namespace
+    and to give the lane some of its own. pasta calls pivot_root, which Docker's default seccomp
+    profile refuses. ``labels`` are as in `server_container`.
     """
     gateway, address = (
         IPAddress(spec.relay_subnet.first + offset, spec.relay_subnet.version) for offset in (1, 2)
