@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from macnet.relay.allowlist import VM, Allowlist, Home, unpack_list
 from macnet.relay.announced import Announced
-from macnet.relay.buffers import round_trip, set_buffers, size_for
+from macnet.relay.buffers import Line, round_trip, set_buffers, size_for
 from macnet.relay.flow import Flow, accepted_flow, parse_packet
 from macnet.relay.log import Seldom, say
 from macnet.relay.netfilter import Mark, Queue
@@ -89,6 +89,8 @@ class Lane:
         self._connecting: dict[Flow, Connecting] = {}
         self._announced = Announced()
         self._pairs: dict[Pair, Flow] = {}
+        #: Of pairs whose clients are far.
+        self._lines: dict[Pair, Line] = {}
         #: Flows of the pairs, as the client's packets name them: a SYN of one of them was sent
         #: twice and is late.
         self._active: set[Flow] = set()
@@ -293,10 +295,7 @@ class Lane:
         client.setblocking(False)
         prepare_client(client)
         try:
-            if self._far_buffer:
-                # By its own line: the user's machine may be nearer or further at any time.
-                open_now = len(self._pairs) + 1
-                set_buffers(client, size_for(round_trip(client), self._far_buffer, open_now))
+            line = self._line(client) if self._far_buffer else None
             flow = accepted_flow(client, peer)
         except OSError:
             client.close()
@@ -310,15 +309,25 @@ class Lane:
         announced, onward = taken
         pair = Pair(client, onward, self._pipes, self._closed)
         self._pairs[pair] = announced
+        if line is not None:
+            self._lines[pair] = line
         self._active.add(announced)
         events = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
         for end in pair.sockets:
             self._watch(end.fileno(), events, lambda happened: self._happened(pair, happened))
         self._move(pair)
 
+    def _line(self, client: socket.socket) -> Line:
+        """By its own line: the user's machine may be nearer or further at any time."""
+        size = size_for(round_trip(client), self._far_buffer, len(self._pairs) + 1)
+        set_buffers(client, size)
+        return Line(client, size)
+
     def _happened(self, pair: Pair, events: int) -> None:
         if events & select.EPOLLERR:
             pair.failed()
+        elif pair in self._lines:
+            self._lines[pair].look()
         self._move(pair)
 
     def _move(self, pair: Pair) -> None:
@@ -332,6 +341,7 @@ class Lane:
 
     def _closed(self, pair: Pair) -> None:
         self._active.discard(self._pairs.pop(pair))
+        self._lines.pop(pair, None)
         for end in pair.sockets:
             self._unwatch(end)
 
