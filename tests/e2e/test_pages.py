@@ -318,7 +318,7 @@ def test_make_run_shell_and_down(tmp_path: Path) -> None:
         typed = "redis-cli -h 172.82.0.100 ping\nmacnet status\ndocker ps\nexit\n"
         said = make("shell", *words, typed=typed)
         assert said.startswith("PONG\n")
-        assert "tunnel macnet is up" in said
+        assert "macnet is up" in said
         assert "macnet-relay" in said
         assert left_of(paths) != []
         make("down-Linux", *words)
