@@ -1,7 +1,7 @@
 """`remote`: an engine on another machine, by ssh, beside ``ssh -L`` to a published port.
 
-The distance is played: ssh's own connection goes through a program that holds each byte back
-(tests/lab/delay.py), and the kernel drops packets of the link.
+The distance is played: a program holds each packet of the link back (tests/lab/delay.py), and the
+kernel drops some. TCP has cubic on it, as most machines have, whatever this one's own choice is.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -33,6 +32,8 @@ _BESIDE = 18090
 SECONDS = 10.0
 #: Requests beside a download.
 _BESIDE_COUNT = 10
+#: Seconds that one measurement takes at most.
+_LONGEST_S = 180
 #: macnet's throughput and request beside the other's: at least, at most.
 LEAST, MOST = 0.7, 1.2
 
@@ -76,9 +77,9 @@ def remote(lab: Lab, rounds: int, seconds: float, folder: Path) -> bool:
 
         address = lab.members[machine.engine.name].sample.address("published")
         for line in LINES:
-            machine.configure(delay_ms=line.round_trip_ms / 2)
-            with machine.loss(line.loss_percent) if line.loss_percent else nullcontext():
+            with machine.distance(line.round_trip_ms, line.loss_percent):
                 macnet("setup")
+                machine.cubic_in_containers()
                 with _forwarded(lab):
                     ways = {"macnet": (address, HTTP_PORT), "ssh -L": ("127.0.0.1", _BESIDE)}
                     rows += _measure(lab, line, ways, rounds, seconds)
@@ -106,17 +107,13 @@ def _measure(
     for _ in range(rounds):
         for way, (host, port) in ways.items():
             work = _worker(lab, host, port)
+            # Before the download, of which a slow line still carries a rest for a while.
+            alone[way] += work("--requests", "20")["requests"]
             moved = work("--down", "1", "--seconds", str(seconds))["moved"]
             speeds[way].append(moved["bytes"] * 8 / moved["seconds"] / 1e6)
-            alone[way] += work("--requests", "20")["requests"]
-            with ThreadPoolExecutor(1) as pool:
-                # Longer than the requests take: none may run without it.
-                download = pool.submit(work, "--down", "1", "--seconds", str(seconds))
+            with _downloading(lab, host, port):
                 time.sleep(seconds / 4)
-                times = work("--requests", str(_BESIDE_COUNT))["requests"]
-                if download.done():
-                    raise SystemExit("the requests took longer than the download beside them")
-                beside[way] += times
+                beside[way] += work("--requests", str(_BESIDE_COUNT))["requests"]
     for way in ways:
         seen = (median(times[way]) * 1e3 for times in (alone, beside))
         yield Row(line.title, way, median(speeds[way]), *seen)
@@ -124,11 +121,29 @@ def _measure(
 
 def _worker(lab: Lab, host: str, port: int) -> Callable[..., dict[str, Any]]:
     def work(*words: str) -> dict[str, Any]:
-        argv = [sys.executable, "-I", str(_WORKER), host, str(port), *words]
-        found: dict[str, Any] = json.loads(lab.run(argv, timeout_s=180).stdout)
+        argv = [*_argv(host, port), *words]
+        found: dict[str, Any] = json.loads(lab.run(argv, timeout_s=_LONGEST_S).stdout)
         return found
 
     return work
+
+
+def _argv(host: str, port: int) -> list[str]:
+    return [sys.executable, "-I", str(_WORKER), host, str(port)]
+
+
+@contextmanager
+def _downloading(lab: Lab, host: str, port: int) -> Iterator[None]:
+    """One download, all the time: requests take long beside it on a line that loses packets."""
+    words = ["--down", "1", "--seconds", str(2 * _LONGEST_S)]
+    download = lab.popen([*_argv(host, port), *words], stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        yield
+        if download.poll() is not None:
+            raise SystemExit("the download ended before the requests beside it")
+    finally:
+        download.kill()
+        download.wait(10)
 
 
 @contextmanager

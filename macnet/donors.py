@@ -7,7 +7,7 @@ goes into it, and the relay opens its connections from there. Nothing is asked o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from macnet.models import Donor, Further, Network, ReachKind
 from macnet.networks import (
     LABEL_NAME,
     PRIVATE_BLOCKS,
+    Selected,
     container_names,
     overlap,
     parse_networks,
@@ -32,10 +33,15 @@ _PRIVATE_6 = IPNetwork("fc00::/7")
 
 #: Why a range of the engine's host is not routed before the first relay runs.
 NOT_TOLD = "only a running relay can tell whether the engine's host has a route for it"
+#: What the reasons say of a cluster that gives way to another one, or that has public addresses.
+ELSEWHERE, NOT_PRIVATE = "is also in the cluster", "is no private range"
 #: The fewest characters of an id that count as one.
 _SHORTEST_ID = 4
 #: What changes who can be a donor: after a restart its namespace is another one.
 _ACTIONS = frozenset({"start", "die"})
+#: What changes who is on a network. The event names its driver, so that macnet's own containers,
+#: which are on bridges alone, cause no look by what a look does.
+_MEMBERS = frozenset({"connect", "disconnect"})
 
 
 class Source(Protocol):
@@ -100,12 +106,42 @@ def list_hints(networks: Iterable[Network]) -> tuple[str, ...]:
 
 def concerns(also: AlsoRequest, event: EngineEvent) -> bool:
     """Whether an event can change what `find` finds."""
+    if event.type == "network":
+        on_overlay = event.labels.get("type") == "overlay"
+        return also.overlays and on_overlay and event.action in _MEMBERS
     if event.type != "container" or event.action not in _ACTIONS or LABEL_NAME in event.labels:
         return False
     # Any container may be a node, or a task on an overlay network.
     if also.overlays or also.kubernetes or also.clusters:
         return True
     return any(_is_called(name, event.name, event.id) for _, name in also.through)
+
+
+def has_spare(
+    selected: Iterable[Selected], ended: str, list_containers: Callable[[], Sequence[Json]]
+) -> bool:
+    """Whether there is another donor for all that the container with the id ``ended`` opened.
+
+    Then nobody has to wait whether it starts again. ``selected`` is as it was before its end. Of
+    a container that opened nothing it is False; ``list_containers`` is called for nodes alone.
+    """
+    opened = [item.network for item in selected if item.routed and _opens(ended, item.network)]
+    return bool(opened) and all(_has_other(one, ended, list_containers) for one in opened)
+
+
+def _opens(identity: str, network: Network) -> bool:
+    donor = network.further.donor if network.further is not None else None
+    return donor is not None and donor.container_id == identity
+
+
+def _has_other(network: Network, ended: str, list_containers: Callable[[], Sequence[Json]]) -> bool:
+    further = network.further
+    if further is not None and further.kind is ReachKind.CLUSTER:
+        return kubernetes.has_other_node(further.name, ended, list_containers())
+    # Of a range behind a named container there are no endpoints.
+    return any(
+        point.container_id != ended and point.node is None for point in network.user_endpoints
+    )
 
 
 def _is_called(name: str, container: str, identity: str) -> bool:
@@ -185,11 +221,11 @@ def _cluster(cluster: Cluster, source: Source, known: Iterable[tuple[IPNetwork, 
     for net in found.subnets:
         # An image may carry labels and files of a node, and must not get this host's traffic.
         if not any(net in block for block in (*PRIVATE_BLOCKS, _PRIVATE_6)):
-            why = f"{net} is no private range: name it with `--also {net}=CONTAINER` if it is right"
+            why = f"{net} {NOT_PRIVATE}: name it with `--also {net}=CONTAINER` if it is right"
             return replace(found, reason=why)
     for net, other in known:
         if any(overlap(net, mine) for mine in found.subnets):
-            return replace(found, reason=f"{net} is also in the cluster {other}, which is older")
+            return replace(found, reason=f"{net} {ELSEWHERE} {other}, which is older")
     donor = _first_donor(cluster.running, source)
     if isinstance(donor, str):
         return replace(found, reason=donor)

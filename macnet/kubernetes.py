@@ -133,6 +133,16 @@ def list_clusters(containers: Iterable[Json]) -> tuple[Cluster, ...]:
     )
 
 
+def has_other_node(name: str, identity: str, containers: Iterable[Json]) -> bool:
+    """Whether a node of the cluster ``name`` runs besides the container with that id."""
+    return any(
+        str(row["Id"]) != identity
+        for cluster in list_clusters(containers)
+        if cluster.name == name
+        for row in cluster.running
+    )
+
+
 def read_ranges(cluster: Cluster, read_file: ReadFile) -> Ranges | str:
     """A cluster's ranges from the files of its nodes, also of one that has stopped.
 

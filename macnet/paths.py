@@ -32,6 +32,11 @@ class TunnelPaths:
         return tuple(path for path in records if path != self.state)
 
     @property
+    def home(self) -> str:
+        """Tells this user's tunnel from that of another user, or of another ``MACNET_HOME``."""
+        return hashlib.sha256(f"{os.geteuid()} {self.root}".encode()).hexdigest()[:16]
+
+    @property
     def pki(self) -> Path:
         """Certificates and keys (the CA's key is never written)."""
         return self.root / "pki"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -84,6 +85,7 @@ class TunnelState:
     ``remaps`` are the ranges that ``--remap auto`` chose. ``engine`` is the identifier of the
     engine that the helper was made on. ``client`` is the VPN client that was connected last.
     ``moved_from`` is the tunnel subnet before this one, which the client may still hold.
+    ``pushed`` are the routes that connected clients have been told of.
     ``names`` is there while `macnet names` is on. ``way`` is what reaches another machine, while
     that is to be kept.
     """
@@ -99,6 +101,7 @@ class TunnelState:
     settings: Mapping[str, Mapping[str, object]] | None = None
     remaps: Pairs | None = None
     moved_from: IPNetwork | None = None
+    pushed: tuple[IPNetwork, ...] | None = None
     names: NamesChoice | None = None
     way: Way | None = None
 
@@ -167,6 +170,7 @@ def save_state(path: Path, state: TunnelState) -> bool:
         "settings": None if state.settings is None else dict(state.settings),
         "remaps": None if state.remaps is None else pair_words(state.remaps),
         "moved_from": _text(state.moved_from),
+        "pushed": None if state.pushed is None else [str(net) for net in state.pushed],
         "names": None if state.names is None else asdict(state.names),
         "way": None if state.way is None else asdict(state.way),
     }
@@ -206,6 +210,7 @@ def _parse(data: bytes, path: Path) -> TunnelState:
         settings=_settings(record.get("settings")),
         remaps=_remaps(record.get("remaps")),
         moved_from=_subnet(record, "moved_from"),
+        pushed=_subnets(record.get("pushed")),
         names=_names(record.get("names")),
         way=_way(record.get("way")),
     )
@@ -224,6 +229,15 @@ def _subnet(record: Mapping[str, object], key: str) -> IPNetwork | None:
         return None if value is None else IPNetwork(value)
     except AddrFormatError as error:
         raise ValueError(f"{key} is {value!r}") from error
+
+
+def _subnets(value: object) -> tuple[IPNetwork, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        with suppress(AddrFormatError):
+            return tuple(IPNetwork(one) for one in value)
+    raise ValueError("pushed is not a list of ranges")
 
 
 def _settings(value: object) -> Mapping[str, Mapping[str, object]] | None:

@@ -428,38 +428,40 @@ def find_direct_way(
         for subnet in (*item.subnets, *(subnet for subnet, _ in item.left_out))
         if subnet.cidr.version == 4
     ]
-    ways = [
-        (way, network, [address for address in addresses if address in subnet.cidr])
+    paths = [
+        (path, network, [address for address in addresses if address in subnet.cidr])
         for network, subnet, addresses in homes
-        if (way := _find_way(network, subnet, interfaces, routes, system, own)) is not None
+        if (path := _find_path(network, subnet, interfaces, routes, system, own)) is not None
     ]
-    reached = {network.id for _, network, _ in ways}
+    reached = {network.id for _, network, _ in paths}
     elsewhere = any(network.id not in reached for network, _, addresses in homes if addresses)
-    if why := _proved_by_interfaces([(way, network) for way, network, _ in ways], elsewhere):
+    if why := _proved_by_interfaces([(path, network) for path, network, _ in paths], elsewhere):
         return why
-    known = list(dict.fromkeys(a for _, _, addresses in ways for a in addresses))[:_CONTAINERS]
+    known = list(dict.fromkeys(a for _, _, addresses in paths for a in addresses))[:_CONTAINERS]
     if not known:
-        idle = {way.interface for way, _, _ in ways if way.kind == "bridge"} & {"docker0"}
+        idle = {path.interface for path, _, _ in paths if path.kind == "bridge"} & {"docker0"}
         return _say_bridges(idle) if idle and not any(found for *_, found in homes) else None
     answers = prober.ping_all(known, timeout_s=DIRECT_PING_S)
     answering = {answer.address for answer in answers if answer.ok}
-    good = [(way, a) for way, _, addresses in ways for a in addresses if a in answering]
-    if any(way.kind == "bridge" for way, _ in good):
-        return _say_bridges(way.interface for way, _ in good if way.kind == "bridge")
+    good = [(path, a) for path, _, addresses in paths for a in addresses if a in answering]
+    if any(path.kind == "bridge" for path, _ in good):
+        return _say_bridges(path.interface for path, _ in good if path.kind == "bridge")
     if not good or elsewhere:
         return None
-    way, address = good[0]
-    if way.kind == "engine":
-        held = f"{address} answers by {way.interface}, which holds an address of its network"
+    path, address = good[0]
+    if path.kind == "engine":
+        held = f"{address} answers by {path.interface}, which holds an address of its network"
         return f"{held}: the engine itself {_GIVES_A_WAY}"
-    return f"{address} answers without a tunnel, by {way.interface} (route {way.subnet})"
+    return f"{address} answers without a tunnel, by {path.interface} (route {path.subnet})"
 
 
-def _proved_by_interfaces(ways: Sequence[tuple[_Way, Network]], elsewhere: bool) -> str | None:
+def _proved_by_interfaces(
+    paths: Sequence[tuple[_DirectPath, Network]], elsewhere: bool
+) -> str | None:
     """Why no tunnel is needed, where the interfaces alone prove it."""
-    if any(way.interface == f"br-{network.id[:12]}" for way, network in ways):
-        return _say_bridges(way.interface for way, _ in ways if way.kind == "bridge")
-    own = {way.interface for way, _ in ways if way.kind == "engine"}
+    if any(path.interface == f"br-{network.id[:12]}" for path, network in paths):
+        return _say_bridges(path.interface for path, _ in paths if path.kind == "bridge")
+    own = {path.interface for path, _ in paths if path.kind == "engine"}
     if len(own) > 1 and not elsewhere and all(map(_MAC_BRIDGE.fullmatch, own)):
         # Also where macOS lets no program of this terminal ping its local networks.
         return f"by {', '.join(sorted(own))} the engine itself {_GIVES_A_WAY}"
@@ -467,8 +469,8 @@ def _proved_by_interfaces(ways: Sequence[tuple[_Way, Network]], elsewhere: bool)
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How this host reaches a subnet by itself.
+class _DirectPath:
+    """How this host reaches a subnet without a tunnel.
 
     ``kind`` is "bridge" (the engine's own bridge is here), "engine" (this host has an address on
     the network) or "route".
@@ -479,14 +481,14 @@ class _Way:
     subnet: IPNetwork
 
 
-def _find_way(
+def _find_path(
     network: Network,
     subnet: Subnet,
     interfaces: Sequence[Interface],
     routes: Sequence[Route],
     system: str,
     own: str | None,
-) -> _Way | None:
+) -> _DirectPath | None:
     default = {route.interface for route in routes if route.destination.prefixlen == 0}
     for interface in interfaces:
         held = [net.ip for net in interface.addresses if net.cidr == subnet.cidr]
@@ -494,13 +496,13 @@ def _find_way(
             continue
         if subnet.gateway in held:
             # A Mac never has the engine's bridges: a VM's bridge has the same address by chance.
-            return None if system == "macos" else _Way("bridge", interface.name, subnet.cidr)
+            return None if system == "macos" else _DirectPath("bridge", interface.name, subnet.cidr)
         if interface.name in default:
             return None  # the network around this machine has the same range
-        return _Way("engine", interface.name, subnet.cidr)
+        return _DirectPath("engine", interface.name, subnet.cidr)
     for route in routes:
         if route.destination == subnet.cidr and route.interface != own and not route.scoped:
-            return _Way("route", route.interface, subnet.cidr)
+            return _DirectPath("route", route.interface, subnet.cidr)
     return None
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from netaddr import IPNetwork
 
-from macnet.donors import concerns
+from macnet.donors import concerns, has_spare
 from macnet.engine import EngineEvent, EventStream
 from macnet.errors import Busy, EngineError, MacnetError, NotSetUp
 from macnet.helper import LABEL_NAME, LABEL_ROLE
 from macnet.helper.spec import JOINER
 from macnet.names.source import changes_names
+from macnet.networks import Selected
 from macnet.state import NamesChoice
 from macnet.tunnel import SetupResult, Tunnel
 from macnet.tunnel.follow import follow, looks
@@ -150,6 +151,7 @@ class Watch:
         self._greeted = False
         self._names = Answering(open_tunnel, report)
         self._also = NOTHING_ALSO
+        self._networks: tuple[Selected, ...] = ()
 
     def once(self) -> None:
         """Take one look. Raises what goes wrong."""
@@ -197,7 +199,12 @@ class Watch:
 
         # What is in the way may be gone soon, and no event tells of that.
         again, pause = math.inf, AGAIN_S
-        for due in looks(events, tunnel.engine, changed, self._names.note):
+
+        def replaceable(event: EngineEvent) -> bool:
+            return has_spare(self._networks, event.id, tunnel.engine.containers)
+
+        slept, note = tunnel.carrier.drop_if_dead, self._names.note
+        for due in looks(events, tunnel.engine, changed, note, slept, replaceable):
             if not due and time.monotonic() < again:
                 self._names.look(tunnel)
             elif self._look(tunnel):
@@ -217,7 +224,9 @@ class Watch:
             try:
                 now = self._open_tunnel()
                 self._also = now.settings.also
-                lines = list(lines_of(now.sync(tunnel.engine)))
+                result = now.sync(tunnel.engine)
+                self._networks = () if result is None else result.networks
+                lines = list(lines_of(result))
             except Busy:
                 time.sleep(BUSY_S)
                 continue
@@ -239,7 +248,7 @@ class Watch:
 def matters(event: EngineEvent, name: str, also: AlsoRequest = NOTHING_ALSO) -> bool:
     """Whether an event can change the routes, or takes a container of ours away."""
     if event.type == "network":
-        return event.action in _NETWORK_ACTIONS
+        return event.action in _NETWORK_ACTIONS or concerns(also, event)
     if event.labels.get(LABEL_NAME) == name:
         joiner = event.labels.get(LABEL_ROLE) == JOINER
         return event.action in _HELPER_ACTIONS or (joiner and event.action in _JOINER_ACTIONS)

@@ -39,6 +39,13 @@ class Carrier(ABC):
         """
         return False
 
+    def drop_if_dead(self) -> bool:
+        """End what carries the engine if the other machine answers no more; False = it goes on.
+
+        Starts nothing. For after a sleep of this machine: by itself a carrier notices later.
+        """
+        return False
+
     def holds(self, port: int) -> bool:
         """Whether it is this carrier that listens on ``port`` of this machine."""
         return False

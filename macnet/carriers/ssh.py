@@ -23,6 +23,7 @@ from macnet.carriers.base import Carrier
 from macnet.choices import CarrierKind
 from macnet.contexts import EngineAddress, SshTarget
 from macnet.errors import (
+    Busy,
     CarrierDenied,
     CarrierDown,
     CarrierFailed,
@@ -40,6 +41,8 @@ from macnet.values import LOOPBACK
 LOGIN_S, ASKING_S, REQUEST_S = 30.0, 300.0, 10.0
 #: Seconds for the engine's first answer through a running ssh.
 ANSWER_S = 5.0
+#: Seconds for the other machine's ssh server to say anything, after a sleep of this machine.
+AWAKE_S = 3.0
 #: Seconds to wait for another macnet that starts it.
 _LOCK_WAIT_S = 30.0
 
@@ -62,6 +65,8 @@ _OPTIONS = {
 #: of the user's may have them already.
 _NO_FORWARDS = ("-o", "ClearAllForwardings=yes")
 _BATCH = ("-o", "BatchMode=yes")
+#: What an ssh that does not end in time is taken to have said.
+_NO_END = "connection timed out"
 
 
 class Ssh(Carrier):
@@ -142,6 +147,24 @@ class Ssh(Carrier):
     def running(self) -> bool:
         """Whether an ssh answers at the control socket."""
         return (self._folder / "s").exists() and self._request("-O", "check").ok
+
+    def drop_if_dead(self) -> bool:
+        """End an ssh whose line died while this machine slept: it would notice 16 s later.
+
+        Whoever needs it starts it again, with its port.
+        """
+        if not self._folder.is_dir():
+            return False
+        with suppress(Busy), lock(self._folder / "lock"):  # whoever holds it finds out
+            if self.running() and not self._line_answers():
+                self._exit()
+                return True
+        return False
+
+    def _line_answers(self) -> bool:
+        """Whether the ssh server there says anything, be it that nobody listens at that port."""
+        tried = self._request("-W", f"{LOOPBACK}:1", timeout_s=AWAKE_S)
+        return tried.stderr != _NO_END
 
     def engine_address(self) -> EngineAddress:
         """The engine's socket, as it is here."""
@@ -260,10 +283,10 @@ class Ssh(Carrier):
         done = self._run([*argv, "--", self._target.destination, asked], timeout_s=REQUEST_S)
         return done.stdout
 
-    def _request(self, *words: str) -> Completed:
+    def _request(self, *words: str, timeout_s: float = REQUEST_S) -> Completed:
         """Ask the ssh that runs."""
         argv = self._argv("-S", str(self._folder / "s"), *_BATCH, *words)
-        return self._run([*argv, "--", self._target.destination], timeout_s=REQUEST_S)
+        return self._run([*argv, "--", self._target.destination], timeout_s=timeout_s)
 
     def _argv(self, *words: str) -> list[str]:
         options = [f"-o{name}={value}" for name, value in _OPTIONS.items()]
@@ -277,7 +300,7 @@ class Ssh(Carrier):
             return self._runner.run(argv, check=False, timeout_s=timeout_s, interactive=interactive)
         except CommandFailed as error:
             if "did not end" in error.reason:
-                return Completed(tuple(argv), 255, "", "connection timed out")
+                return Completed(tuple(argv), 255, "", _NO_END)
             raise CarrierFailed(
                 f"ssh {error.reason}", hint="macnet uses the system's OpenSSH"
             ) from error

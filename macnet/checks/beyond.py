@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 from macnet.checks.base import Finding, count, fail, ok, skip, warn
 from macnet.checks.facts import Facts
-from macnet.models import Donor, ReachKind
+from macnet.donors import ELSEWHERE, NOT_PRIVATE
+from macnet.models import Donor, Further, ReachKind, Subnet
 from macnet.names.upstream import Upstream, list_upstreams
 from macnet.networks import Selected
+from macnet.tunnel.conflicts import fix_of
 
 #: A service of every cluster, whatever runs in it.
 ALWAYS = "kubernetes.default.svc"
 _AGAIN = "`macnet regenerate`"
+_MAKE_ANEW = "make the cluster again with other ranges"
+_EXCLUDED = "--exclude"
 #: The resolvers are asked whether names are on or off, so in the domain of no tunnel.
 _DOMAIN = "test"
 
@@ -35,25 +39,57 @@ def asked_for_overlays(facts: Facts) -> bool:
 
 def cluster(facts: Facts) -> list[Finding]:
     """Which clusters were found, and where their ranges were read."""
-    return [_cluster(item) for item in _of_kind(facts, ReachKind.CLUSTER)] or [
+    return [_cluster(item, facts) for item in _of_kind(facts, ReachKind.CLUSTER)] or [
         skip("no container of this engine runs as a node of a cluster")
     ]
 
 
-def _cluster(item: Selected) -> Finding:
+def _cluster(item: Selected, facts: Facts) -> Finding:
     further = item.network.further
     name = further.name if further is not None else item.network.name
+    if item.left_out and further is not None:
+        return _in_the_way(item, further, facts)
     if item.reason is not None or further is None:
         return warn(f"it is not reached: {item.reason}", _start_fix(item), subject=name)
-    nets = ", ".join(str(net) for net in further.subnets)
+    return ok(_routed(item, further), subject=name)
+
+
+def _routed(item: Selected, further: Further) -> str:
+    """The ranges that are routed, with where they were read and by which way they are reached."""
+    nets = ", ".join(f"{s.cidr} as {s.seen}" if s.seen else str(s.cidr) for s in item.subnets)
     through = f", through {further.donor.container}" if further.donor else ""
-    return ok(f"{nets}, read from {further.source}{through}", subject=name)
+    return f"{nets}, read from {further.source}{through}"
+
+
+def _in_the_way(item: Selected, further: Further, facts: Facts) -> Finding:
+    """What of a cluster this machine uses for something else, and what to do about that."""
+    out = "; ".join(f"{subnet.cidr} overlaps {why}" for subnet, why in item.left_out)
+    fixes = dict.fromkeys(_other_range(subnet, why, facts) for subnet, why in item.left_out)
+    told = f"it is not reached: {out}"
+    if item.routed:
+        told = f"{_routed(item, further)}; not reached: {out}"
+    return warn(told, "; ".join(fixes), subject=further.name)
+
+
+def _other_range(subnet: Subnet, why: str, facts: Facts) -> str:
+    fix = fix_of(subnet.cidr, why, facts.taken).format(them="it")
+    # A smaller network of Docker's would be no way to a cluster.
+    return fix if fix.startswith("`macnet") else _MAKE_ANEW
 
 
 def _start_fix(item: Selected) -> str:
-    if item.network.subnets:
+    """What to do about a cluster that is not reached, though this machine has room for it."""
+    further = item.network.further
+    why = further.reason if further is not None else ""
+    if ELSEWHERE in why:
         return "`macnet setup --also kubernetes=NAME` chooses one of two clusters"
-    return "start the cluster, then `macnet regenerate`"
+    if NOT_PRIVATE in why:
+        return "`macnet setup --also RANGE=CONTAINER`, where the range is right"
+    if not item.network.subnets or why:
+        return "start the cluster, then `macnet regenerate`"
+    if _EXCLUDED in (item.reason or ""):
+        return "`macnet setup --unset exclude`"
+    return f"take what goes first out of the tunnel, with `macnet setup --exclude`; or {_MAKE_ANEW}"
 
 
 def joiners(facts: Facts) -> list[Finding]:

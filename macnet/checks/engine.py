@@ -7,7 +7,8 @@ import re
 from macnet.checks.base import Finding, count, offer, ok, skip, warn
 from macnet.checks.facts import Facts
 from macnet.donors import list_hints
-from macnet.tunnel.conflicts import fix_of, in_use
+from macnet.models import Network, ReachKind
+from macnet.tunnel.conflicts import fix_of
 
 #: Docker 20.10, the oldest engine that macnet knows.
 LEAST_API = (1, 41)
@@ -72,16 +73,14 @@ def networks(facts: Facts) -> list[Finding]:
     selected = facts.selected
     routed = [item for item in selected if item.routed]
     subnets = sum(len(item.subnets) for item in routed)
-    taken = in_use(
-        facts.networks, selected, facts.interfaces, facts.routes, facts.interface, facts.own_subnets
-    )
     found = [
         warn(
             f"{subnet.cidr} overlaps {why}, so `macnet setup` leaves it out",
-            fix_of(subnet.cidr, why, taken).format(them="such networks"),
+            fix_of(subnet.cidr, why, facts.taken).format(them="such networks"),
             subject=item.network.name,
         )
         for item in selected
+        if not _is_cluster(item.network)  # `kubernetes.cluster` tells those
         for subnet, why in item.left_out
     ]
     found += [offer(hint) for hint in list_hints(item.network for item in selected)]
@@ -95,3 +94,7 @@ def networks(facts: Facts) -> list[Finding]:
         "`macnet setup --network`",
     )
     return [nothing, *found]
+
+
+def _is_cluster(network: Network) -> bool:
+    return network.further is not None and network.further.kind is ReachKind.CLUSTER

@@ -28,7 +28,7 @@ from macnet.routes import RouteDiff, compare_routes
 from macnet.state import TunnelState, Way
 from macnet.survey import Answer, Prober, SystemProber, Target, covered
 from macnet.tunnel import Tunnel
-from macnet.tunnel.conflicts import own_interface, present_subnets, tunnel_interface
+from macnet.tunnel.conflicts import in_use, own_interface, present_subnets, tunnel_interface
 from macnet.tunnel.decide import list_selected
 from macnet.tunnel.naming import find_zone, make_entry, names_system
 from macnet.tunnel.observe import list_elsewhere, list_networks, read_profile
@@ -215,6 +215,18 @@ class Facts:
             self.interfaces,
             self.routes,
             chosen=self.tunnel.resolved.chosen,
+        )
+
+    @cached_property
+    def taken(self) -> tuple[IPNetwork, ...]:
+        """All ranges in use, by this machine, by Docker and by the tunnel."""
+        return in_use(
+            self.networks,
+            self.selected,
+            self.interfaces,
+            self.routes,
+            self.interface,
+            self.own_subnets,
         )
 
     @cached_property

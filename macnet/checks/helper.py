@@ -120,4 +120,5 @@ def _wanted_spec(facts: Facts) -> HelperSpec | None:
         tunnel_subnet=settings.tunnel_subnet or facts.own_subnets[0],
         relay_subnet=state.relay_subnet,
         way=facts.way,
+        home=facts.tunnel.paths.home,
     )

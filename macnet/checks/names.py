@@ -17,7 +17,8 @@ from macnet.kubernetes import CLUSTER_DOMAIN
 from macnet.names import Name, build_zone, probe_name
 from macnet.names.claims import Kind
 from macnet.names.client import Reply
-from macnet.names.system import SystemState
+from macnet.names.ports import with_udp
+from macnet.names.system import SystemState, fill_interface
 from macnet.names.upstream import list_upstreams
 from macnet.tunnel.decide import describe_owner
 from macnet.tunnel.naming import list_containers
@@ -66,7 +67,7 @@ def port(facts: Facts) -> Finding:
 
 def _not_answering(facts: Facts, where: str, domain: str, reply: Reply) -> Finding:
     entry = facts.names_entry
-    owner = facts.tunnel.host.port_owner(entry.port)
+    owner = with_udp(facts.tunnel.host.port_owner)(entry.port)
     if owner is None:
         return fail(
             f"nobody answers on {where}: `macnet watch` does not run",
@@ -160,6 +161,8 @@ def system(facts: Facts) -> Finding:
 def _not_asking(facts: Facts, domain: str, reply: Reply) -> Finding:
     said = reply.problem or f"it got {_words(reply.addresses)}"
     told = facts.names_system.instructions(facts.names_entry)
+    if told:
+        told = fill_interface(told, _interface(facts))
     other = (
         "disconnect other VPN and DNS programs and try again; some versions of macOS pass over "
         "the file for such a domain: `macnet names on --domain docker.home.arpa`"
@@ -174,6 +177,13 @@ def _not_asking(facts: Facts, domain: str, reply: Reply) -> Finding:
         f"the port answers, but this system does not ask it for {domain}: {said}",
         "; ".join(f"`{step}`" if step.startswith("sudo ") else step for step in told) or other,
     )
+
+
+def _interface(facts: Facts) -> str | None:
+    try:
+        return facts.interface
+    except MacnetError:
+        return None
 
 
 def _words(addresses: tuple[IPAddress, ...]) -> str:

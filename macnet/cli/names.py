@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from macnet.cli import options
 from macnet.cli.options import examples
+
+if TYPE_CHECKING:
+    from macnet.tunnel import Tunnel
 
 app = typer.Typer(
     name="names",
@@ -99,14 +103,33 @@ def on(
     """
     from macnet.cli import views
     from macnet.cli.session import open_session
+    from macnet.names.ports import with_udp
+    from macnet.names.system import fill_interface
     from macnet.tunnel.naming import NO_CLUSTER, switch_on
 
     if cluster is not None and no_cluster:
         raise typer.BadParameter("--cluster and --no-cluster exclude each other")
     session = open_session(context, context=docker_context)
     wanted = NO_CLUSTER if no_cluster else cluster
-    done = switch_on(session.tunnel, domain=domain, port=port, cluster=wanted)
+    tunnel = session.tunnel
+    # A port that is chosen has to be free for DNS, which is UDP.
+    tunnel.host = replace(tunnel.host, port_owner=with_udp(tunnel.host.port_owner))
+    done = switch_on(tunnel, domain=domain, port=port, cluster=wanted)
+    if done.steps:
+        done = replace(done, steps=fill_interface(done.steps, _interface(tunnel)))
     session.output.result("names_switch", done, views.names_switch(done))
+
+
+def _interface(tunnel: Tunnel) -> str | None:
+    """The interface of a tunnel that is connected."""
+    from macnet.errors import MacnetError
+    from macnet.tunnel.conflicts import own_interface, present_subnets
+
+    try:
+        subnet, _ = present_subnets(tunnel.settings, tunnel.state())
+        return own_interface(tunnel.host.interfaces(), subnet)
+    except MacnetError:
+        return None
 
 
 @app.command(

@@ -13,6 +13,7 @@ import typer
 
 from macnet import host
 from macnet.carriers import Carrier, get_carrier
+from macnet.choices import ClientChoice
 from macnet.cli.output import Output
 from macnet.clients import Client, get_client
 from macnet.config_file import ConfigFile, read_config_file
@@ -84,7 +85,9 @@ def open_session(run: typer.Context, *, context: str | None = None, **options: o
         )
     else:
         resolved = place.resolve(place.state.options, {})
-    return place.open(output, override(resolved, options), chosen=place.chosen())
+    return place.open(
+        output, override(resolved, options), chosen=place.chosen(), recorded=place.state.client
+    )
 
 
 def open_setup(
@@ -154,7 +157,10 @@ class _Place:
             return self.state.remaps
         return chosen_remaps(self.file, self.name)
 
-    def open(self, output: Output, resolved: Resolved, *, chosen: Pairs) -> Session:
+    def open(
+        self, output: Output, resolved: Resolved, *, chosen: Pairs, recorded: str | None = None
+    ) -> Session:
+        """``recorded`` is the client that "auto" stands for since the last setup."""
         runner, system = SystemRunner(), host.system()
         clients = partial(
             get_client,
@@ -165,6 +171,9 @@ class _Place:
             user=host.user_name(),
         )
         client, why = clients(resolved.settings.client)
+        if resolved.settings.client is ClientChoice.AUTO and recorded not in {None, client.name}:
+            # Another one that was installed meanwhile is the next setup's to switch to.
+            client, why = clients(recorded)[0], "setup chose it"
 
         def make_client(name: str) -> Client:
             return clients(name)[0]
@@ -195,6 +204,7 @@ class _Place:
             client_reason=why,
             host=Host(runner=runner, system=system),
             progress=output,
+            opened=self.state,
         )
         return Session(output, tunnel)
 

@@ -94,13 +94,15 @@ def plan(wanted: PlanReport, tunnel: Tunnel) -> Shown:
         ("keys", wanted.keys, str(tunnel.paths.pki)),
         ("image", wanted.image, wanted.image_tag),
         ("server", wanted.server, f"container on network {wanted.server_network}"),
-        ("", None, f"127.0.0.1:{wanted.port}, tunnel {wanted.tunnel_subnet}"),
+        ("", None, f"{wanted.publish}:{wanted.port}, tunnel {wanted.tunnel_subnet}"),
         ("relay", wanted.relay, "container in the engine's own network namespace"),
         ("profile", wanted.profile, str(tunnel.paths.profile)),
     )
     for part, action, what in rows:
         table.add_row(part, _PLAN_WORDS[action] if action is not None else "", what)
     table.add_row("client", "connect" if wanted.connect else "keep", tunnel.client.name)
+    for former in wanted.disconnect:
+        table.add_row("client", "disconnect", former)
     for joiner in wanted.joiners:
         through = f"{' '.join(map(str, joiner.subnets))} through {joiner.donor}"
         table.add_row("joiner", joiner.action.value, through if joiner.donor else joiner.name)

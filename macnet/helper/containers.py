@@ -14,6 +14,7 @@ from macnet.errors import (
     HelperFailed,
 )
 from macnet.helper.spec import (
+    LABEL_HOME,
     LABEL_OWNER,
     LABEL_ROLE,
     LABEL_SPEC,
@@ -47,11 +48,16 @@ class Containers:
         return found
 
     def own(self, role: str, spec: HelperSpec, *, take_over: bool) -> Container | None:
-        """As `find`, but raises `ForeignContainer` for one that was made with another token."""
+        """As `find`, but raises `ForeignContainer` for one that was made with another token.
+
+        With ``take_over`` only where another user, or another ``MACNET_HOME``, has made it.
+        """
         found = self.find(role)
-        if found is None or take_over:
+        if found is None:
+            return None
+        # Without a label it is of a version that knew none.
+        if take_over and found.labels.get(LABEL_HOME, spec.home) == spec.home:
             return found
-        # Without the label it is of a version that knew none.
         if found.labels.get(LABEL_OWNER, owner(spec.token)) != owner(spec.token):
             raise ForeignContainer(
                 f"{found.name} belongs to another macnet on this engine: another user's, or of "

@@ -23,6 +23,7 @@ LABEL_ROLE = "io.macnet.role"
 LABEL_NAME = networks.LABEL_NAME
 #: Hash of the token: whose helper it is, of several users or MACNET_HOMEs on one engine.
 LABEL_OWNER = "io.macnet.owner"
+LABEL_HOME = "io.macnet.home"
 #: Hash of everything that needs a new container when it changes.
 LABEL_SPEC = "io.macnet.spec"
 #: Of a joiner: the number of its lane, and the id of the container whose namespace it is in.
@@ -81,6 +82,8 @@ class HelperSpec:
     token: str
     network: str
     pki_fingerprint: str
+    #: Whose it is (`TunnelPaths.home`).
+    home: str
     #: Where the engine's machine publishes the server's port.
     publish: str = LOOPBACK
     #: Whether that machine is another one, whose settings are not macnet's to change.
@@ -196,9 +199,9 @@ def server_container(spec: HelperSpec, *, labels: Mapping[str, str] | None = Non
 def relay_container(spec: HelperSpec, *, labels: Mapping[str, str] | None = None) -> ContainerSpec:
     """The engine's namespaces of network and processes, and what the relay's parts need.
 
-    NET_ADMIN is for relay0 and the lane's verdicts, SYS_ADMIN to enter the server's namespace.
-    pasta calls pivot_root, which Docker's default seccomp profile refuses. ``labels`` are as in
-    `server_container`.
+    NET_ADMIN is for relay0 and the lane's verdicts, SYS_ADMIN to enter the server's namespace
+    and to give the lane some of its own. pasta calls pivot_root, which Docker's default seccomp
+    profile refuses. ``labels`` are as in `server_container`.
     """
     gateway, address = (
         IPAddress(spec.relay_subnet.first + offset, spec.relay_subnet.version) for offset in (1, 2)
@@ -256,6 +259,7 @@ def _labels(spec: HelperSpec, role: str) -> Mapping[str, str]:
     return {
         LABEL_ROLE: role,
         LABEL_NAME: spec.name,
+        LABEL_HOME: spec.home,
         LABEL_OWNER: owner(spec.token),
         LABEL_SPEC: spec.digest(),
     }

@@ -41,6 +41,7 @@ _HEADER = struct.Struct("!HHHHHH")
 _QR, _RD = 0x8000, 0x0100
 _OPCODE_SHIFT, _OPCODE_MASK = 11, 0xF
 _IN = dns.rdataclass.IN
+_VERSIONS = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 6}
 _TRANSFERS = frozenset({dns.rdatatype.AXFR, dns.rdatatype.IXFR})
 _WITH_TARGET = frozenset({dns.rdatatype.CNAME, dns.rdatatype.SRV, dns.rdatatype.PTR})
 _NS = dns.rdata.from_text(_IN, dns.rdatatype.NS, "localhost.")
@@ -70,6 +71,11 @@ class Query:
 
     name: str
     message: dns.message.Message
+
+    @property
+    def version(self) -> int | None:
+        """The IP version of the addresses that are asked for, None for what is none."""
+        return _VERSIONS.get(self.message.question[0].rdtype)
 
 
 def read_query(wire: bytes) -> Query | bytes | None:

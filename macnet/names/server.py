@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import queue
 import socket
 import threading
@@ -40,6 +41,7 @@ BLIND_S = 0.5
 MOST_CONNECTIONS, SILENCE_S = 16, 2.0
 
 _UNKNOWN = Settled(Verdict.UNKNOWN)
+_log = logging.getLogger(__name__)
 
 
 class NameServer:
@@ -60,7 +62,7 @@ class NameServer:
         """
         self.port = port
         #: Why the last look failed; None after one that did not.
-        self.problem: MacnetError | None = None
+        self.problem: Exception | None = None
         self._table = Table(domain, owner)
         self._lock = threading.Lock()
         self._refresh = refresh
@@ -151,28 +153,39 @@ class NameServer:
 
     def _look(self) -> bool:
         """Ask the engine; tell whether it answered."""
-        with self._lock:
-            begun = time.monotonic()
-            self._again = [due for due in self._again if due > begun]
+        begun = time.monotonic()
         try:
             zone = self._refresh()
-        except MacnetError as error:
-            with self._lock:
-                self._table.engine_away(self._clock())
-                self._looked = time.monotonic()
-            self.problem = error
+        except Exception as error:  # noqa: BLE001 - without this thread no look would come again
+            self._note_failure(error, begun)
             return False
         with self._lock:
             self._table.replace(zone, self._clock())
-            self._looked = time.monotonic()
+            self._note_look(begun)
         self.problem = None
         if not zone.complete:
             self._look_after_now()
         return True
 
+    def _note_look(self, begun: float) -> None:
+        """A look has ended; until then what it was for is not seen. The caller has the lock."""
+        self._looked = time.monotonic()
+        self._again = [due for due in self._again if due > begun]
+
+    def _note_failure(self, error: Exception, begun: float) -> None:
+        """Take the engine for away. What nobody expected is logged, once for each run of it."""
+        with self._lock:
+            self._table.engine_away(self._clock())
+            self._note_look(begun)
+        if not isinstance(error, MacnetError) and repr(error) != repr(self.problem):
+            _log.error("a look at the engine for names failed", exc_info=error)
+        self.problem = error
+
     def _settle(self, query: Query, *, fresh: bool) -> Settled | None:
         with self._lock:
-            return self._table.settle(query.name, self._clock(), fresh=fresh)
+            unseen = bool(self._again) or (self._blind and not self._table.away)
+            lacking = query.version if unseen else None
+            return self._table.settle(query.name, self._clock(), fresh=fresh, lacking=lacking)
 
     async def _settle_fresh(self, query: Query) -> Settled:
         """The verdict after a look that began after the question came."""
@@ -185,7 +198,11 @@ class NameServer:
                     look = asyncio.shield(asyncio.wrap_future(self._look_after_now()))
                     more = await look and not self.zone.complete
                     settled = self._settle(query, fresh=True) or _UNKNOWN
-        return settled
+        if settled != _UNKNOWN:
+            return settled
+        # The engine hangs. What is known of a name is better than nothing.
+        with self._lock:
+            return self._table.settle(query.name, self._clock(), fresh=False) or _UNKNOWN
 
     def _run(self) -> None:
         asyncio.run(self._serve())

@@ -109,17 +109,22 @@ class Table:
         """Whether the zone may be answered from."""
         return self._known and (self._away_since is None or now < self._away_since + TRUST_S)
 
-    def settle(self, name: str, now: float, *, fresh: bool) -> Settled | None:
+    def settle(
+        self, name: str, now: float, *, fresh: bool, lacking: int | None = None
+    ) -> Settled | None:
         """The verdict on a full name in lower case; None if the engine has to be asked first.
 
-        ``fresh`` says that it was asked after the question came, whether it answered or not.
+        ``fresh`` says that it was asked after the question came, whether it answered or not. Of a
+        name that has no address of the IP version ``lacking`` it is asked first too: something has
+        changed that the zone may not have yet.
         """
         if any(is_below(name, top) for top, *_ in _REVERSE):
             return self._settle_reverse(name, now, fresh=fresh)
         if self.zone.owner is not None and is_below(name, CLUSTER_DOMAIN):
             return self._settle_cluster(name, now, fresh=fresh)
         if is_below(name, self.domain):
-            return self._settle_own(name, now, fresh=fresh)
+            settled = self._settle_own(name, now, fresh=fresh)
+            return settled if fresh or not _lacks(settled, lacking) else None
         return Settled(Verdict.OUTSIDE)
 
     def _settle_own(self, name: str, now: float, *, fresh: bool) -> Settled | None:
@@ -184,6 +189,16 @@ class Table:
         if block is None or not any(_contains(subnet, block) for subnet in self.zone.subnets):
             return Settled(Verdict.OUTSIDE)
         return Settled(Verdict.MISSING if host else Verdict.EMPTY, apex=apex)
+
+
+def _lacks(settled: Settled | None, version: int | None) -> bool:
+    """Whether addresses are the verdict, and none is of an IP version that was asked for."""
+    return (
+        version is not None
+        and settled is not None
+        and settled.verdict is Verdict.ADDRESSES
+        and all(address.version != version for address in settled.addresses)
+    )
 
 
 def reverse_block(name: str) -> IPNetwork | None:

@@ -67,29 +67,50 @@ def _rule(pair: str = "", lane: str = "0", key: str = "", *more: str) -> Rule:
     return Rule(there, Home(int(lane), key), first, last, here.max_prefixlen // 8, shift)
 
 
-class Allowlist:
-    """The rules now: the file is read again when it is another one."""
+def pack_list(text: str) -> bytes:
+    """The list as the message that a lane gets: never empty, as an empty one is the end."""
+    return f"{text}\n".encode()
 
-    def __init__(self, folder: int) -> None:
-        """``folder`` is a descriptor of the server's /etc/macnet, kept open."""
-        self._folder = folder
-        self._seen: tuple[int, int, int] | None = None
-        self._rules: tuple[Rule, ...] = ()
+
+def unpack_list(message: bytes) -> str:
+    """The list in such a message. Raises ValueError where there is no text in it."""
+    return message.decode("ascii")[:-1]
+
+
+class Allowlist:
+    """The rules of one list."""
+
+    def __init__(self, text: str = "") -> None:
+        """Raises ValueError if that is no list. The empty one allows nothing."""
+        self._rules = parse_rules(text)
 
     def real(self, address: bytes, home: Home = VM) -> bytes | None:
         """The address behind a destination; None if it is not allowed there by that lane."""
-        self._refresh()
         rules = (rule for rule in self._rules if rule.home == home)
         return next((found for rule in rules if (found := rule.real(address))), None)
 
     def homes(self) -> dict[Home, tuple[Network, ...]]:
         """The lanes of joiners, and what lies behind each."""
-        self._refresh()
         found: dict[Home, tuple[Network, ...]] = {}
         for rule in self._rules:
             if rule.home != VM:
                 found[rule.home] = (*found.get(rule.home, ()), rule.real_subnet)
         return found
+
+
+class Applied:
+    """The server's list: the file is read again when it is another one."""
+
+    def __init__(self, folder: int) -> None:
+        """``folder`` is a descriptor of the server's /etc/macnet, kept open."""
+        self._folder = folder
+        self._seen: tuple[int, int, int] | None = None
+        self._text: str | None = None
+
+    def text(self) -> str | None:
+        """The last list that was one; None where there was none yet."""
+        self._refresh()
+        return self._text
 
     def _refresh(self) -> None:
         # While the server changes its rules there is no file: then the last one counts, and the
@@ -101,7 +122,8 @@ class Allowlist:
                 return
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(APPLIED, flags, dir_fd=self._folder), encoding="ascii") as file:
-                self._rules = parse_rules(file.read())
-            self._seen = seen
+                text = file.read()
+            parse_rules(text)
+            self._text, self._seen = text, seen
         except (OSError, ValueError):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from macnet.relay.flow import Flow
@@ -44,26 +45,37 @@ class Announced:
         waiting[flow] = Waiting(onward, time.monotonic() + seconds)
         self._count += 1
 
-    def take(self, flow: Flow) -> socket.socket | None:
-        """The connection for a client that has come; None where none was announced."""
+    def take(self, flow: Flow) -> tuple[Flow, socket.socket] | None:
+        """The connection for a client that has come, and the flow that it was announced as.
+
+        None where none was announced.
+        """
         waiting = self._waiting.get(_destination(flow))
         if not waiting:
             return None
-        return self._remove(flow if flow in waiting else next(iter(waiting))).onward
+        announced = flow if flow in waiting else next(iter(waiting))
+        return announced, self._remove(announced).onward
 
     def expire(self) -> None:
         """Close those whose clients did not come."""
         now = time.monotonic()
-        for waiting in list(self._waiting.values()):
-            for flow, one in list(waiting.items()):
-                if one.until < now:
-                    self._remove(flow).onward.close()
+        self._discard(lambda _, one: one.until < now)
+
+    def discard(self, unwanted: Callable[[Flow], bool]) -> None:
+        """Close those of such flows: their clients will find none."""
+        self._discard(lambda flow, _: unwanted(flow))
 
     def close(self) -> None:
         """Close all."""
         for waiting in self._waiting.values():
             for one in waiting.values():
                 one.onward.close()
+
+    def _discard(self, unwanted: Callable[[Flow, Waiting], bool]) -> None:
+        for waiting in list(self._waiting.values()):
+            for flow, one in list(waiting.items()):
+                if unwanted(flow, one):
+                    self._remove(flow).onward.close()
 
     def _remove(self, flow: Flow) -> Waiting:
         waiting = self._waiting[_destination(flow)]

@@ -40,6 +40,8 @@ class Joined:
         for home, subnets in wanted.items():
             if time.monotonic() >= self._due.get(home, 0):
                 self._try(attachment, home, subnets)
+        for way in self._ways.values():
+            way.inform()
 
     def detach(self) -> None:
         """End all."""

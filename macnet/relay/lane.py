@@ -7,8 +7,9 @@
 3. A SYN that goes on is redirected to the lane's listener in the server's namespace. The accepted
    connection and the onward one make a pair.
 
-Run by the supervisor, which opens what needs its rights and hands the descriptors over. Each
-verdict needs CAP_NET_ADMIN; nothing else does.
+Run by the supervisor, which opens what needs its rights and hands the descriptors over. It also
+tells what is allowed: nothing of the server's files is in reach of a descriptor here. Each verdict
+needs CAP_NET_ADMIN; nothing else does.
 """
 
 from __future__ import annotations
@@ -22,25 +23,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from macnet.relay.allowlist import VM, Allowlist, Home
+from macnet.relay.allowlist import VM, Allowlist, Home, unpack_list
 from macnet.relay.announced import Announced
 from macnet.relay.buffers import round_trip, set_buffers, size_for
 from macnet.relay.flow import Flow, accepted_flow, parse_packet
 from macnet.relay.log import Seldom, say
 from macnet.relay.netfilter import Mark, Queue
-from macnet.relay.pair import Pair, Pipes
-from macnet.relay.sockets import has_peer, prepare_client, prepare_onward
+from macnet.relay.pair import Next, Pair, Pipes
+from macnet.relay.sockets import LACKING, has_peer, prepare_client, prepare_onward
 
 #: A connect that has found nobody by then has failed; the client's own patience is shorter or
 #: it sends its SYN again.
 CONNECT_TIMEOUT_S = 60.0
 #: After the verdict the client's part of the handshake takes one round trip.
 ACCEPT_TIMEOUT_S = 15.0
-#: A connection takes two descriptors, and two more while one of its ends is slow to read.
-_PER_CONNECTION = 4
+#: A connection takes two descriptors, and two more for each of its ends that is slow to read.
+_PER_CONNECTION = 6
 _RESERVED = 64
+#: Until what lacked descriptors or memory is tried again.
+_PAUSE_S = 0.2
 _PIPES_KEPT = 4
 _EVENTS = 512
+#: More than the kernel takes as one message.
+_LIST_SIZE = 1 << 20
 
 _REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
 _UNREACHABLE = frozenset(
@@ -64,7 +69,6 @@ class Lane:
         self,
         queue: Queue,
         listeners: list[socket.socket],
-        allowlist: Allowlist,
         limit: int,
         home: Home = VM,
         far_buffer: int = 0,
@@ -76,7 +80,7 @@ class Lane:
         """
         self._queue = queue
         self._listeners = listeners
-        self._allowlist = allowlist
+        self._allowlist = Allowlist()
         self._limit = limit
         self._home = home
         self._far_buffer = far_buffer
@@ -85,18 +89,25 @@ class Lane:
         self._connecting: dict[Flow, Connecting] = {}
         self._announced = Announced()
         self._pairs: dict[Pair, Flow] = {}
-        #: Flows of the pairs: a SYN of one of them was sent twice and is late.
+        #: Flows of the pairs, as the client's packets name them: a SYN of one of them was sent
+        #: twice and is late.
         self._active: set[Flow] = set()
         self._ready: dict[Pair, None] = {}
         self._pipes = Pipes(_PIPES_KEPT)
+        #: Those that have found no descriptors for a pipe.
+        self._lean: dict[Pair, None] = {}
         self._paused = False
+        #: When what lacked something is tried again; None where nothing did.
+        self._retry_at: float | None = None
         self._running = True
         self._full = Seldom()
         self._lacking = Seldom()
 
-    def run(self, lifeline: int) -> None:
-        """Serve until ``lifeline`` is readable: its other end is the supervisor's."""
-        self._watch(lifeline, select.EPOLLIN, self._stop)
+    def run(self, lifeline: socket.socket) -> None:
+        """Serve until ``lifeline`` ends. Its other end is the supervisor's, which sends lists."""
+        lifeline.setblocking(False)
+        self._hear(lifeline)
+        self._watch(lifeline.fileno(), select.EPOLLIN, lambda _: self._hear(lifeline))
         self._watch(self._queue.fileno(), select.EPOLLIN, lambda _: self._receive())
         for listener in self._listeners:
             self._listen(listener)
@@ -120,7 +131,9 @@ class Lane:
         """Seconds to wait for the next event; None for as long as it takes."""
         if self._ready:
             return 0
-        return 1.0 if self._connecting or self._announced or self._paused else None
+        if self._retry_at is not None:
+            return max(self._retry_at - time.monotonic(), 0)
+        return 1.0 if self._connecting or self._announced else None
 
     def _close(self) -> None:
         """Reset what is open: nothing may look whole that is not."""
@@ -132,8 +145,32 @@ class Lane:
         self._pipes.close()
         self._epoll.close()
 
-    def _stop(self, _: int) -> None:
-        self._running = False
+    def _hear(self, lifeline: socket.socket) -> None:
+        try:
+            message = lifeline.recv(_LIST_SIZE)
+        except BlockingIOError:
+            return
+        if message:
+            self._go_by(Allowlist(unpack_list(message)))
+        else:
+            self._running = False
+
+    def _go_by(self, allowlist: Allowlist) -> None:
+        """Take another list, and end what it no longer allows or sends elsewhere.
+
+        No rule of the server's would: to it they are connections of the lane's listeners.
+        """
+        before, self._allowlist = self._allowlist, allowlist
+
+        def moved(flow: Flow) -> bool:
+            was, now = (one.real(flow.destination, self._home) for one in (before, allowlist))
+            return was != now
+
+        for pair in [pair for pair, flow in self._pairs.items() if moved(flow)]:
+            pair.reset()
+        for flow in [flow for flow in self._connecting if moved(flow)]:
+            self._give_up(flow)
+        self._announced.discard(moved)
 
     # Verdicts
 
@@ -196,17 +233,34 @@ class Lane:
             self._queue.drop(tried.number)
 
     def _expire(self) -> None:
-        if not (self._connecting or self._announced or self._paused):
+        if not (self._connecting or self._announced or self._retry_at):
             return
         now = time.monotonic()
         for flow in [flow for flow, one in self._connecting.items() if one.until < now]:
-            self._unwatch(self._connecting[flow].onward)
-            self._decide(flow, errno.ETIMEDOUT)
+            self._give_up(flow)
         self._announced.expire()
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry()
+
+    def _give_up(self, flow: Flow) -> None:
+        """Drop a held SYN: if it is sent again, it is judged again."""
+        self._unwatch(self._connecting[flow].onward)
+        self._decide(flow, errno.ETIMEDOUT)
+
+    def _retry(self) -> None:
+        """Try again what lacked descriptors or memory."""
+        self._retry_at = None
+        lean, self._lean = self._lean, {}
+        for pair in lean:
+            self._move(pair)
         if self._paused:
             self._paused = False
             for listener in self._listeners:
                 self._listen(listener)
+
+    def _retry_soon(self) -> None:
+        if self._retry_at is None:
+            self._retry_at = time.monotonic() + _PAUSE_S
 
     # Connections
 
@@ -221,7 +275,7 @@ class Lane:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
+                if error.errno in LACKING:
                     self._lack(error)
                     self._pause()
                     return
@@ -229,8 +283,9 @@ class Lane:
             self._pair(client, peer[:2])
 
     def _pause(self) -> None:
-        """Leave what waits at the listeners there until the next look at the clock."""
+        """Leave what waits at the listeners there for a while: it would be ready at once again."""
         self._paused = True
+        self._retry_soon()
         for listener in self._listeners:
             self._unwatch(listener)
 
@@ -246,13 +301,16 @@ class Lane:
         except OSError:
             client.close()
             return
-        onward = self._announced.take(flow)
-        if onward is None:
+        taken = self._announced.take(flow)
+        if taken is None:
             client.close()
             return
+        # The source port that the accepted connection has may be another one, by NAT. That one is
+        # free on the client's side.
+        announced, onward = taken
         pair = Pair(client, onward, self._pipes, self._closed)
-        self._pairs[pair] = flow
-        self._active.add(flow)
+        self._pairs[pair] = announced
+        self._active.add(announced)
         events = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
         for end in pair.sockets:
             self._watch(end.fileno(), events, lambda happened: self._happened(pair, happened))
@@ -264,8 +322,13 @@ class Lane:
         self._move(pair)
 
     def _move(self, pair: Pair) -> None:
-        if pair.move():
+        due = pair.move()
+        if due == Next.AT_ONCE:
             self._ready[pair] = None
+        elif due == Next.LATER:
+            self._lean[pair] = None
+            self._retry_soon()
+            self._lacking.say("open TCP connections must wait: there are no descriptors for them")
 
     def _closed(self, pair: Pair) -> None:
         self._active.discard(self._pairs.pop(pair))
@@ -295,20 +358,19 @@ def main(arguments: list[str]) -> None:
     """The lane's number and key, the buffer for far clients (0 for near ones), how many
     descriptors there may be, and which these are:
 
-    lifeline, folder, queue, listeners.
+    lifeline, queue, listeners.
     """
     home = Home(int(arguments[0]), arguments[1])
-    far_buffer, limit, lifeline, folder, queue, *listeners = map(int, arguments[2:])
+    far_buffer, limit, lifeline, queue, *listeners = map(int, arguments[2:])
     lane = Lane(
         Queue(socket.socket(fileno=queue), home.lane),
         [socket.socket(fileno=listener) for listener in listeners],
-        Allowlist(folder),
         connection_limit(limit),
         home,
         far_buffer,
     )
     try:
-        lane.run(lifeline)
+        lane.run(socket.socket(fileno=lifeline))
     except KeyboardInterrupt:
         say("interrupted")
 

@@ -7,8 +7,9 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from enum import IntEnum
 
-from macnet.relay.sockets import end_orderly
+from macnet.relay.sockets import LACKING, end_orderly
 
 #: What one direction holds at most while its receiver does not take it.
 PIPE_SIZE = 256 << 10
@@ -17,6 +18,19 @@ _FILLS = 16
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 Pipe = tuple[int, int]
+
+
+class Next(IntEnum):
+    """When there is more to move: the highest of several counts."""
+
+    AT_EVENT = 0
+    #: After a while: there were no descriptors for a pipe.
+    LATER = 1
+    AT_ONCE = 2
+
+
+class NoPipe(OSError):
+    """There are no descriptors, or there is no memory, for another pipe now."""
 
 
 class Pipes:
@@ -28,12 +42,17 @@ class Pipes:
         self._free: list[Pipe] = []
 
     def take(self) -> Pipe:
-        """An empty pipe. Raises OSError where there are no descriptors."""
+        """An empty pipe. Raises `NoPipe`."""
         if self._free:
             return self._free.pop()
-        made = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            made = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in LACKING:
+                raise NoPipe(error.errno, error.strerror) from error
+            raise
         # Beyond what the kernel lets a user have in all it stays small.
-        with suppress(PermissionError):
+        with suppress(OSError):
             fcntl.fcntl(made[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         return made
 
@@ -65,8 +84,16 @@ class Direction:
         self._ended = False
         self.done = False
 
-    def move(self) -> bool:
-        """Move what can be moved; True if there may be more at once. Raises OSError."""
+    def move(self) -> Next:
+        """Move what can be moved. Raises OSError."""
+        try:
+            return Next.AT_ONCE if self._move() else Next.AT_EVENT
+        except NoPipe:
+            # Nothing was taken from the source, so nothing is lost.
+            return Next.LATER
+
+    def _move(self) -> bool:
+        """As `move`; True if there may be more at once. Raises `NoPipe`, too."""
         for _ in range(_FILLS):
             if self.done or not (self._held or self._fill()):
                 return False
@@ -125,21 +152,21 @@ class Pair:
         self._closed = closed
         self._open = True
 
-    def move(self) -> bool:
-        """Move both ways; True if there may be more at once. Never raises."""
+    def move(self) -> Next:
+        """Move both ways. Never raises."""
         if not self._open:
-            return False
+            return Next.AT_EVENT
         try:
             more = [direction.move() for direction in self._directions]
         except OSError:
             self.reset()
-            return False
+            return Next.AT_EVENT
         if all(direction.done for direction in self._directions):
             for end in self.sockets:
                 end_orderly(end)
             self._close()
-            return False
-        return any(more)
+            return Next.AT_EVENT
+        return max(more)
 
     def failed(self) -> None:
         """The kernel reports an error of one of the two: the other must hear of it."""

@@ -44,10 +44,10 @@ class PingGroups:
         except (OSError, subprocess.SubprocessError) as error:
             self._record.unlink(missing_ok=True)
             if not self._failed:
-                say(f"cannot widen ping_group_range, so ping will not work: {error}")
+                say(f"cannot change ping_group_range, so ping will not work: {error}")
             self._failed = True
         else:
-            say(f"ping_group_range widened from {first} {last} to {wanted[0]} {wanted[1]}")
+            say(f"ping_group_range changed from {first} {last} to {wanted[0]} {wanted[1]}")
 
     def restore(self) -> None:
         """Set it back, if this relay changed it and nobody has changed it since."""

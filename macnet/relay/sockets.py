@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 
@@ -13,6 +14,8 @@ _NEAR, _FAR = (30, 10, 3), (120, 30, 20)
 #: Milliseconds that a container may leave what was sent to it unacknowledged.
 _USER_TIMEOUT_MS = 60_000
 
+#: Errors that pass when others have ended.
+LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 #: SO_LINGER with 0 s: a close, also that of a process which is killed, is a reset.
 _RESET, _ORDERLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)

@@ -29,13 +29,13 @@ class Stopped(Exception):
 
 
 class Signals:
-    """Waiting that a signal cuts short: TERM ends the relay, CHLD is worth a look."""
+    """Waiting that a signal cuts short: TERM ends the relay, CHLD and IO are worth a look."""
 
     def __init__(self) -> None:
         """Take the signals over."""
         self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGIO):
             signal.signal(number, lambda *_: None)
 
     def wait(self, seconds: float) -> None:
@@ -87,6 +87,7 @@ class Supervisor:
             return False
         way = self._way = self._way or attachment.way()
         done = self._start(attachment, way)
+        way.inform()
         self._joined.tend(attachment)
         return done
 
@@ -111,7 +112,7 @@ class Supervisor:
         if server is None:
             self._tries.complain("waiting for the server")
             return None
-        attachment = Attachment(server, self._link)
+        attachment = Attachment(server, self._link, self._signals.wait)
         return attachment if self._tries.succeeds(attachment.attach) else None
 
     def _detach(self) -> None:

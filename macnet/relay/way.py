@@ -6,16 +6,16 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from macnet.relay.allowlist import Home, Network
+from macnet.relay.allowlist import Home, Network, pack_list
 from macnet.relay.buffers import MOST, set_buffers
 from macnet.relay.find import default_interface
-from macnet.relay.log import say
-from macnet.relay.namespace import network_of
+from macnet.relay.log import Seldom, say
+from macnet.relay.namespace import network_of, own_processes
 from macnet.relay.netfilter import open_queue
 
 #: The name under which `ip` knows the server's namespace.
@@ -33,6 +33,10 @@ _BUFFER = 512 << 10
 _MTU = 65520
 #: Descriptors of the lane; a kernel or an engine may give it less.
 _DESCRIPTORS = 131_072
+#: What the lane sees of the relay's files: none of /proc, which leads to the files of every process
+#: with no more rights than its own, as the server's keys; and all else read-only, as the supervisor
+#: runs programs from there.
+_CLOSED = 'mount -o remount,bind,ro / && mount -t tmpfs -o ro none /proc && exec "$@"'
 _SETUP_S = 5.0
 _END_S = 0.5
 
@@ -52,20 +56,34 @@ class Passage:
     """What runs for one namespace. Each part can be started again while the other goes on."""
 
     def __init__(
-        self, server: int, link: Link, home: Home, holder: int | None, *, kernel_lane: bool
+        self,
+        server: int,
+        link: Link,
+        home: Home,
+        holder: int | None,
+        allowed: Callable[[], str | None],
+        wait: Callable[[float], None],
+        *,
+        kernel_lane: bool,
     ) -> None:
         """``server`` and ``holder`` are process ids; ``holder`` None stands for the VM itself.
 
+        ``allowed`` tells the server's list, None where there is none yet. ``wait`` sleeps, but
+        raises an exception of its own when the relay is to end.
         Each way has a tap of its own in the server's namespace. All of them have the same
         addresses: only the server sees them, and its rules name the taps. Nothing is started yet.
         """
         self.home = home
         self._server, self._holder, self._link = server, holder, link
+        self._allowed, self._wait = allowed, wait
         self._kernel_lane = kernel_lane
         self._tap = f"relay{home.lane}"
         self._pasta: subprocess.Popen[bytes] | None = None
         self._lane: subprocess.Popen[bytes] | None = None
-        self._lifeline: int | None = None
+        #: By it the lane hears of each list, and at its end that it is to end.
+        self._lifeline: socket.socket | None = None
+        self._told: str | None = None
+        self._deaf = Seldom()
         self._routed: tuple[Network, ...] = ()
 
     def holder_runs(self) -> bool:
@@ -84,8 +102,12 @@ class Passage:
     def detach(self) -> None:
         """End what runs."""
         running = [one for one in (self._pasta, self._lane) if one is not None]
-        for one in running:
-            one.terminate()
+        if self._pasta is not None:
+            self._pasta.terminate()
+        if self._lane is not None:
+            # As the first process of a namespace it ends at no other signal. Its connections are
+            # reset by the kernel (SO_LINGER).
+            self._lane.kill()
         until = time.monotonic() + _END_S
         for one in running:
             try:
@@ -112,11 +134,29 @@ class Passage:
                 _ip(family, *lines)
         self._routed = subnets
 
+    def inform(self) -> None:
+        """Tell the lane the server's list unless it knows that one.
+
+        It gets no descriptor of the file: with one of the folder it could open the keys beside.
+        """
+        allowed = self._allowed()
+        if self._lifeline is None or allowed is None or allowed == self._told:
+            return
+        try:
+            self._lifeline.send(pack_list(allowed))
+        except OSError as error:
+            # It is tried again at the next look. One that has ended is started again.
+            if not isinstance(error, ConnectionError):
+                self._deaf.say(f"the TCP lane does not take the new list: {error.strerror}")
+        else:
+            self._told = allowed
+
     def _start_pasta(self) -> None:
         if self._pasta is not None:
             say(f"pasta ended with status {self._pasta.returncode}")
-        link, tap = self._link, self._tap
+        self._pasta = None
         self._routed = ()
+        link = self._link
         ipv6 = Path("/proc/net/if_inet6").exists()
         words = ["-a", link.address, "-n", str(link.prefix), "-g", link.gateway]
         if ipv6:
@@ -128,8 +168,20 @@ class Passage:
         with self._home_network():
             # pasta copies nothing from this interface, but wants one that has an address.
             words += ["-i", default_interface() or _any_interface()]
-            self._pasta = subprocess.Popen([*run, "-I", tap, *words], stdin=subprocess.DEVNULL)
-        self._await_interface()
+            pasta = _start([*run, "-I", self._tap, *words])
+        try:
+            self._await_interface(pasta)
+            self._set_up_interface(ipv6=ipv6)
+        except BaseException:
+            # What carries nothing must not look as if it ran: it is started again as a whole.
+            pasta.kill()
+            pasta.wait()
+            raise
+        self._pasta = pasta
+
+    def _set_up_interface(self, *, ipv6: bool) -> None:
+        """Give the tap in the server's namespace its addresses and routes."""
+        link, tap = self._link, self._tap
         _ip(
             "-4",
             f"addr replace {link.address}/{link.prefix} dev {tap}",
@@ -155,17 +207,14 @@ class Passage:
         """This process in the namespace in which connections are to be opened."""
         return nullcontext() if self._holder is None else network_of(self._holder)
 
-    def _await_interface(self) -> None:
+    def _await_interface(self, pasta: subprocess.Popen[bytes]) -> None:
         """Wait until pasta has made its tap."""
         until = time.monotonic() + _SETUP_S
-        while self._pasta is not None and self._pasta.poll() is None:
+        while pasta.poll() is None and time.monotonic() < until:
             with network_of(self._server), suppress(OSError):
                 socket.if_nametoindex(self._tap)
                 return
-            if time.monotonic() > until:
-                self._pasta.kill()
-                self._pasta.wait()
-            time.sleep(0.02)
+            self._wait(0.02)
         raise OSError(f"pasta has not made {self._tap}")
 
     def _start_lane(self) -> None:
@@ -174,28 +223,29 @@ class Passage:
         self._cut_lifeline()
         limit = min(_hard_limit(), _DESCRIPTORS)
         with ExitStack() as opened:
-            reading, self._lifeline = os.pipe2(os.O_CLOEXEC)
-            opened.callback(os.close, reading)
-            folder = os.open(f"/proc/{self._server}/root/etc/macnet", os.O_RDONLY | os.O_CLOEXEC)
-            opened.callback(os.close, folder)
+            self._lifeline, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            opened.enter_context(theirs)
+            self._lifeline.setblocking(False)
+            self.inform()
             with network_of(self._server):
                 sockets = [opened.enter_context(open_queue(self.home.lane))]
                 listeners = open_listeners(self.home.lane, far=self._link.far)
                 sockets += [opened.enter_context(one) for one in listeners]
-            handed = [reading, folder, *(one.fileno() for one in sockets)]
+            handed = [one.fileno() for one in (theirs, *sockets)]
             # The lane keeps the one capability that its verdicts need: no_new_privs, which the
             # engine has set, holds it to that although it is root.
-            argv = ["prlimit", f"--nofile={limit}", "capsh", "--caps=cap_net_admin=ep"]
+            argv = ["unshare", "--mount", "sh", "-c", _CLOSED, "sh"]
+            argv += ["prlimit", f"--nofile={limit}", "capsh", "--caps=cap_net_admin=ep"]
             argv += ["--shell=/usr/bin/python3", "--", "-m", "macnet.relay.lane"]
             far_buffer = _BUFFER if self._link.far else 0
             argv += map(str, [self.home.lane, self.home.key, far_buffer, limit, *handed])
-            with self._home_network():
-                self._lane = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=handed)
+            with self._home_network(), own_processes():
+                self._lane = _start(argv, handed)
 
     def _cut_lifeline(self) -> None:
         if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+            self._lifeline.close()
+        self._lifeline = self._told = None
 
 
 def lane_ports(lane: int) -> range:
@@ -230,6 +280,12 @@ def _listener(family: socket.AddressFamily, host: str, port: int, size: int) -> 
         listener.close()
         raise
     return listener
+
+
+def _start(argv: list[str], handed: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a part, without the token that is in this process's environment."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=handed, env=kept)
 
 
 def _ip(family: str, *lines: str) -> None:

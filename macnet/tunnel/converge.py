@@ -67,27 +67,32 @@ def converge(
         step.changed = plan.keys.action is not Action.KEEP
         changes.append(step)
     changes += _build(plan, tunnel, progress, offline=offline)
-    with stage(progress, "starting the server") as step:
-        before, state = state, _remember(plan, state, tunnel)
-        with _rollback_on_error(tunnel.paths.state, state, before):
+    before, state = state, _remember(plan, state, tunnel)
+    with _rollback_on_error(tunnel.paths.state, state, before):
+        with stage(progress, "starting the server") as step:
             plan, step.changed = _start_server(
                 plan, state, tunnel, take_over=lost, may_move=touch_client
             )
+            repaired += [container_name(plan.spec.name, SERVER)] if step.changed else []
+            changes.append(step)
         state = replace(state, port=plan.spec.port)
-        repaired += [container_name(plan.spec.name, SERVER)] if step.changed else []
-        changes.append(step)
-    changes += _carry(plan, tunnel, progress)
-    with stage(progress, "setting the server's routes") as step:
-        routed = set_routes(tunnel.helper, plan.spec, plan.server_routes, plan.joiners, progress)
-        step.changed = routed.changed
-        changes.append(step)
+        changes += _carry(plan, tunnel, progress)
+        with stage(progress, "setting the server's routes") as step:
+            # A kernel may be unable to translate what --remap asks for.
+            routed = set_routes(
+                tunnel.helper, plan.spec, plan.server_routes, plan.joiners, progress
+            )
+            step.changed = routed.changed
+            changes.append(step)
     with stage(progress, "starting the relay") as step:
         # Also one that is as it should be may still be attaching, which setup waits for.
         if touch_client or plan.relay is not Action.KEEP:
             step.changed = _start_relay(plan, tunnel, made_server=bool(repaired), take_over=lost)
         repaired += [container_name(plan.spec.name, RELAY)] if step.changed else []
         changes.append(step)
-    kick = routed.applied.pushed or bool(plan.lacking)
+    pushed = plan.server_routes.pushed
+    # Also where a kick of before failed: the record has what has reached the client.
+    kick = routed.applied.pushed or bool(plan.lacking) or state.pushed not in {None, pushed}
     new_profile, verified = False, None
     waited = await_lanes(tunnel.helper, plan.joiners, progress) if touch_client else ()
     if touch_client:
@@ -95,17 +100,14 @@ def converge(
             step.changed = write_private(tunnel.paths.profile, plan.profile_text.encode())
             new_profile = step.changed
             changes.append(step)
-        _require_client(tunnel)
-        state = _switch_client(state, tunnel)
-        # A client of the user's own is theirs to connect; the result names the profile.
-        if tunnel.client.name != "none":
-            with stage(progress, f"connecting {tunnel.client.name}") as step:
-                step.changed = tunnel.client.connect(progress, timeout_s=CONNECT_TIMEOUT_S)
-                changes.append(step)
-                # A connection that has just been made has the new routes already.
-                kick &= not step.changed
+        state, steps, connected = _connect_client(state, tunnel)
+        changes += steps
+        # A connection that has just been made has the new routes already.
+        kick &= not connected
     if kick:
         tunnel.helper.kick_clients()
+    state = replace(state, pushed=pushed)
+    save_state(tunnel.paths.state, state)
     if touch_client and tunnel.client.name != "none":
         with stage(progress, "waiting for traffic"):
             verified = _wait_for_traffic(plan, tunnel)
@@ -247,17 +249,35 @@ def _require_client(tunnel: TunnelParts) -> None:
         raise
 
 
-def _switch_client(state: TunnelState, tunnel: TunnelParts) -> TunnelState:
+def _connect_client(
+    state: TunnelState, tunnel: TunnelParts
+) -> tuple[TunnelState, list[Stage], bool]:
+    """Connect the wanted client, and no other one; True if it was not connected before.
+
+    A client of the user's own is theirs to connect; the result names the profile.
+    """
+    _require_client(tunnel)
+    state, steps = switch_client(state, tunnel)
+    if tunnel.client.name == "none":
+        return state, steps, False
+    with stage(tunnel.progress, f"connecting {tunnel.client.name}") as step:
+        step.changed = tunnel.client.connect(tunnel.progress, timeout_s=CONNECT_TIMEOUT_S)
+    return state, [*steps, step], step.changed
+
+
+def switch_client(state: TunnelState, tunnel: TunnelParts) -> tuple[TunnelState, list[Stage]]:
     """End the client that was connected before, if another is wanted, and record this one.
 
     Both have the same certificate: the server would drop each for the other, for ever.
     """
+    steps = []
     for former in tunnel.former_clients(state):
         with stage(tunnel.progress, f"disconnecting {former.name}") as step:
             step.changed = former.disconnect(tunnel.progress)
+            steps.append(step)
     state = replace(state, client=tunnel.client.name)
     save_state(tunnel.paths.state, state)
-    return state
+    return state, steps
 
 
 def _wait_for_traffic(plan: Plan, tunnel: TunnelParts) -> str | None:

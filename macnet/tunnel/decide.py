@@ -117,7 +117,9 @@ class JoinerAction:
 class PlanReport:
     """What setup would do, without anything secret: `macnet setup --dry-run`.
 
-    ``names`` is what ``--names`` would do, None without it.
+    ``publish`` is the address of the engine's machine at which the port is. ``disconnect`` are
+    clients that were connected before and would be ended. ``names`` is what ``--names`` would
+    do, None without it.
     """
 
     port: int
@@ -137,6 +139,8 @@ class PlanReport:
     profile_routes: tuple[IPNetwork, ...]
     pushed: tuple[IPNetwork, ...]
     connect: bool
+    publish: str
+    disconnect: tuple[str, ...]
     warnings: tuple[str, ...]
     already_reachable: str | None = None
     names: NamesPlan | None = None
@@ -146,7 +150,8 @@ class PlanReport:
         """Whether there is anything to do."""
         joiners = (one.action for one in self.joiners)
         parts = (self.keys, self.image, self.server, self.relay, self.profile, *joiners)
-        some = self.connect or self.routes.changed or any(p is not Action.KEEP for p in parts)
+        some = self.connect or bool(self.disconnect) or self.routes.changed
+        some |= any(p is not Action.KEEP for p in parts)
         some |= self.names is not None and self.names.changes
         return some and self.already_reachable is None
 
@@ -158,7 +163,9 @@ def not_told(plan: Plan) -> Iterator[str]:
             yield f"{item.network.name}: {NOT_TOLD}"
 
 
-def report_plan(plan: Plan, *, already_reachable: str | None) -> PlanReport:
+def report_plan(
+    plan: Plan, *, disconnect: tuple[str, ...], already_reachable: str | None
+) -> PlanReport:
     """``plan`` for a person."""
     return PlanReport(
         port=plan.spec.port,
@@ -178,6 +185,8 @@ def report_plan(plan: Plan, *, already_reachable: str | None) -> PlanReport:
         profile_routes=plan.profile_routes,
         pushed=plan.server_routes.pushed,
         connect=plan.connect,
+        publish=plan.spec.publish,
+        disconnect=disconnect,
         warnings=(*plan.warnings, *not_told(plan)),
         already_reachable=already_reachable,
     )
@@ -230,6 +239,7 @@ def decide(
         tunnel_subnet=tunnel_subnet,
         relay_subnet=relay_subnet,
         way=seen.way,
+        home=seen.home,
     )
     joiners = plan_joiners(spec, networks, seen.helper.joiners)
     networks = reached(networks, joiners.wanted)
@@ -259,7 +269,8 @@ def decide(
             or profile is not Action.KEEP
             or not seen.client.current
         ),
-        lacking=_lacking(pushed, seen),
+        # Whether a client of the user's own takes pushed routes is theirs to say.
+        lacking=_lacking(pushed, seen) if settings.client is not ClientChoice.NONE else (),
         stale=tuple(net for net in profile_routes if net not in wanted),
         warnings=(
             *port_notes,
@@ -303,6 +314,7 @@ def wanted_spec(
     tunnel_subnet: IPNetwork,
     relay_subnet: IPNetwork,
     way: Way,
+    home: str,
 ) -> HelperSpec:
     """The helper that these settings want."""
     return HelperSpec(
@@ -316,6 +328,7 @@ def wanted_spec(
         token=keys.token,
         network=server_network(networks, settings.name),
         pki_fingerprint=keys.pki.fingerprint,
+        home=home,
         publish=way.publish,
         foreign=way.machine is not None,
     )

@@ -11,18 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from macnet.engine import Engine, EngineEvent, EventStream
-from macnet.errors import MacnetError
+from macnet.errors import CarrierUnreachable, MacnetError
 from macnet.tunnel.tunnel import Tunnel
 
 #: Changes that come within this many seconds are one (a compose file makes several networks).
 SETTLE_S = 0.1
 SETTLE_LIMIT_S = 1.0
-#: A container that has ended may be starting again: then its joiner changes once, not twice.
+#: A container that has ended may be starting again: then its joiner changes once, not twice. Where
+#: another one can lend the way at once, that is worth more than the second change costs.
 RESTART_S = 0.5
 #: Seconds between looks when nothing happens, and between signs of life.
 LOOK_S = 60.0
 ALIVE_S = 10.0
 #: Seconds to wait for a lost engine: from, doubled up to; the last one after a minute without it.
+#: For a machine that does not answer it stays short: to fail there costs little, and whoever opens
+#: the lid of a Mac waits. A login that is refused is not tried so often: it may get one locked out.
 RETRY_S, RETRY_SOON_S, RETRY_LIMIT_S = 0.5, 2.0, 10.0
 SOON_S = 60.0
 #: Seconds that wall clock and monotonic clock may drift apart before it counts as a jump.
@@ -42,6 +45,7 @@ def follow(
     """
     delay, seen = RETRY_S, time.monotonic()
     while True:
+        away = False
         try:
             tunnel = open_tunnel()
             # Subscribed before the first look: no change falls between the two.
@@ -52,9 +56,10 @@ def follow(
                 finally:
                     seen = time.monotonic()
         except MacnetError as error:
+            away = isinstance(error, CarrierUnreachable)
             lost(error)
         time.sleep(delay)
-        soon = time.monotonic() - seen < SOON_S
+        soon = away or time.monotonic() - seen < SOON_S
         delay = min(delay * 2, RETRY_SOON_S if soon else RETRY_LIMIT_S)
 
 
@@ -63,15 +68,19 @@ def looks(
     engine: Engine,
     matters: Callable[[EngineEvent], bool],
     note: Callable[[EngineEvent], None] = lambda _: None,
+    slept: Callable[[], object] = lambda: None,
+    replaceable: Callable[[EngineEvent], bool] = lambda _: False,
 ) -> Iterator[bool]:
     """Yield True whenever a look is due, at once for the first time, and False about each second.
 
-    ``matters`` says which events are a change; each event goes to ``note``. Raises `EngineError`
-    when the events end or the engine gives no sign of life.
+    ``matters`` says which events are a change; each event goes to ``note``. ``slept`` is
+    called after a jump of the clock, before the look. ``replaceable`` says of a container that has
+    ended whether to look without waiting for its restart. Raises `EngineError` when the events end
+    or the engine gives no sign of life.
     """
     yield True
     looked = alive = time.monotonic()
-    for change in _changes(events, matters, note):
+    for change in _changes(events, matters, note, slept, replaceable):
         now = time.monotonic()
         if change or now - looked > LOOK_S:
             yield True
@@ -87,6 +96,8 @@ def _changes(
     events: EventStream,
     matters: Callable[[EngineEvent], bool],
     note: Callable[[EngineEvent], None],
+    slept: Callable[[], object],
+    replaceable: Callable[[EngineEvent], bool],
 ) -> Iterator[bool]:
     """Yield True after a settled change or a jump of the clock, False about once a second."""
     skew = time.time() - time.monotonic()
@@ -95,17 +106,57 @@ def _changes(
         if event is not None:
             note(event)
         if event is not None and matters(event):
-            _settle(events, note, RESTART_S if event.action == "die" else SETTLE_S)
+            waits = event.action == "die" and not replaceable(event)
+            if not waits or _await_restart(events, matters, note, event):
+                _settle(events, matters, note)
             yield True
             continue
         moved = time.time() - time.monotonic() - skew
         skew += moved
-        yield abs(moved) > JUMP_S
+        jumped = abs(moved) > JUMP_S
+        if jumped:
+            slept()
+        yield jumped
 
 
-def _settle(events: EventStream, note: Callable[[EngineEvent], None], quiet_s: float) -> None:
+def _await_restart(
+    events: EventStream,
+    matters: Callable[[EngineEvent], bool],
+    note: Callable[[EngineEvent], None],
+    ended: EngineEvent,
+) -> bool:
+    """Wait until what has ended has started again; False where some of it has not in time."""
+    gone = {ended.id}
+    until = time.monotonic() + RESTART_S
     limit = time.monotonic() + SETTLE_LIMIT_S
-    while (event := events.get(quiet_s)) is not None:
+    while gone and (event := _next(events, note, until)) is not None:
+        if event.action == "start":
+            gone.discard(event.id)
+        elif event.action == "die" and matters(event):
+            gone.add(event.id)
+            until = min(time.monotonic() + RESTART_S, limit)
+    return not gone
+
+
+def _settle(
+    events: EventStream,
+    matters: Callable[[EngineEvent], bool],
+    note: Callable[[EngineEvent], None],
+) -> None:
+    """Wait until no more changes come; what is none, such as health checks, is not waited for."""
+    until = time.monotonic() + SETTLE_S
+    limit = time.monotonic() + SETTLE_LIMIT_S
+    while (event := _next(events, note, until)) is not None:
+        if matters(event):
+            until = min(time.monotonic() + SETTLE_S, limit)
+
+
+def _next(
+    events: EventStream, note: Callable[[EngineEvent], None], until: float
+) -> EngineEvent | None:
+    """The next event, which goes to ``note``; None where none comes in time."""
+    left = until - time.monotonic()
+    event = events.get(left) if left > 0 else None
+    if event is not None:
         note(event)
-        if time.monotonic() >= limit:
-            break
+    return event

@@ -53,6 +53,7 @@ class Observed:
     image_tag: str
     image_exists: bool
     state: TunnelState
+    home: str
     pki: Pki | None
     profile: str | None
     client: ClientStatus
@@ -107,6 +108,7 @@ def observe(
         image_tag=tag,
         image_exists=engine.find_image(tag) is not None,
         state=state,
+        home=paths.home,
         pki=load_pki_or_none(paths),
         profile=read_profile(paths),
         client=client.status() if client is not None else ClientStatus(ClientState.UNKNOWN),

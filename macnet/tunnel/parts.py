@@ -32,8 +32,11 @@ class TunnelParts:
         host: Host,
         progress: Progress,
         find_carrier: Callable[[], Carrier] | None = None,
+        opened: TunnelState | None = None,
     ) -> None:
         """Nothing is asked or changed yet. ``make_client`` makes the client of a given name.
+
+        ``opened`` is the record that the settings were resolved with.
 
         ``open_engine`` connects by the carrier that runs; without ``find_carrier`` the engine is
         on this machine.
@@ -47,6 +50,7 @@ class TunnelParts:
         self._open_engine = open_engine
         self.make_client = make_client
         self._find_carrier = find_carrier
+        self._opened = opened
         self._engine: Engine | None = None
         self._carrier: Carrier | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,11 @@ from pathlib import Path
 from macnet import packet, survey
 from macnet.carriers import stop_ssh
 from macnet.choices import CarrierKind
+from macnet.clients.base import ClientState
 from macnet.engine import Engine, require_rootful
 from macnet.errors import (
     BadValue,
+    Busy,
     ClientMissing,
     HelperFailed,
     MacnetError,
@@ -29,10 +31,10 @@ from macnet.models import Interface, Route
 from macnet.networks import Selected, select_networks
 from macnet.pki import create_pki
 from macnet.progress import Silent, stage
-from macnet.settings import remember
+from macnet.settings import remember, to_record
 from macnet.state import load_state, save_state
 from macnet.tunnel.conflicts import in_use, own_interface, present_interface, strangers
-from macnet.tunnel.converge import CONNECT_TIMEOUT_S, converge
+from macnet.tunnel.converge import CONNECT_TIMEOUT_S, converge, switch_client
 from macnet.tunnel.decide import (
     Action,
     Keys,
@@ -68,8 +70,19 @@ class Tunnel(TunnelParts):
             require_rootful(seen.engine, self.engine.address)
             self._check(plan, strict=strict, offline=offline)
             self._say_what_runs_there(plan)
-            report = report_plan(plan, already_reachable=self._direct_way(seen, plan, force=force))
-            return replace(report, warnings=(*report.warnings, *self._without_client()))
+            report = report_plan(
+                plan,
+                disconnect=tuple(
+                    former.name
+                    for former in self.former_clients(seen.state)
+                    if former.status().state is not ClientState.DISCONNECTED
+                ),
+                already_reachable=self._direct_way(seen, plan, force=force),
+            )
+            if report.already_reachable is None:
+                self._require_other_client(seen)
+                report = replace(report, warnings=(*report.warnings, *self._without_client()))
+            return report
         finally:
             if started:
                 stop_ssh(self.paths.carrier, self.host.runner)
@@ -94,13 +107,15 @@ class Tunnel(TunnelParts):
             self._warn_of_absent(plan)
             if why := self._direct_way(seen, plan, force=force):
                 return self._untouched(plan, why)
-            if seen.state.client not in {None, self.client.name}:
-                # The client that may be connected now must not lose its server for one that
-                # is not there.
-                self.client.require()
+            self._require_other_client(seen)
             self._warn_of_strangers(seen, plan)
             result = self._converge(seen, plan, offline=offline)
             return result if self._fits(plan, result) else self._shrink()
+
+    def _require_other_client(self, seen: Observed) -> None:
+        """Raise `ClientMissing` before one that may be connected loses its server for it."""
+        if seen.state.client not in {None, self.client.name}:
+            self.client.require()
 
     def _converge(self, seen: Observed, plan: Plan, *, offline: bool = False) -> SetupResult:
         """Carry the plan out, and then what only a running relay can tell."""
@@ -158,6 +173,7 @@ class Tunnel(TunnelParts):
         if engine is None and not self.keep_carrier():
             return None
         with lock(self.paths.lock):
+            self._require_settings_of_now()
             seen = self._observe(ask_client=False)
             if seen.helper.server is None and seen.helper.relay is None:
                 return None
@@ -184,13 +200,39 @@ class Tunnel(TunnelParts):
             if self.state().way is None:
                 return False
             self.carrier.start(Silent(), ask=False)
+            if self.state().way is None:  # disconnected meanwhile
+                stop_ssh(self.paths.carrier, self.host.runner)
+                return False
         return True
 
-    def _changing(self) -> AbstractContextManager[None]:
-        """The lock; the engine is connected first, so that without one no folder is made."""
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """The lock; the engine is connected first, so that without one no folder is made.
+
+        A folder that was made for the lock alone goes again.
+        """
         self._start_carrier()
         self._engine = self.engine
-        return lock(self.paths.lock, wait_s=_LOCK_WAIT_S)
+        known = self.paths.root.exists()
+        with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
+            self._require_settings_of_now()
+            try:
+                yield
+            finally:
+                if not known and list(self.paths.root.iterdir()) == [self.paths.lock]:
+                    remove_tunnel_files(self.paths.root)
+
+    def _require_settings_of_now(self) -> None:
+        """Raise `Busy` where another setup has stored settings since ours were read."""
+        if self._opened is None:
+            return
+        now, before = self.state(), self._opened
+        ours = (self.resolved.options, to_record(self.resolved))
+        if (now.options, now.settings) not in [(before.options, before.settings), ours]:
+            raise Busy(
+                "another setup has just changed the settings of this tunnel",
+                hint="try again: this command read them before that",
+            )
 
     def _look(self, *, renew_keys: bool = False) -> tuple[Observed, Plan]:
         # First: the routes of such a client would count as somebody else's.
@@ -206,10 +248,10 @@ class Tunnel(TunnelParts):
 
     def _stop_ssh(self) -> bool:
         """End the ssh, and know in the record that it is to stay away."""
-        ended = stop_ssh(self.paths.carrier, self.host.runner)
+        # First, or watch might start it again.
         if (state := self.state()).way is not None and state.way.kind is CarrierKind.SSH:
             save_state(self.paths.state, replace(state, way=None))
-        return ended
+        return stop_ssh(self.paths.carrier, self.host.runner)
 
     def _say_what_runs_there(self, plan: Plan) -> None:
         """Before anything is made on a machine that others may use too, say what that is."""
@@ -382,7 +424,7 @@ class Tunnel(TunnelParts):
             )
         with lock(self.paths.lock, wait_s=_LOCK_WAIT_S):
             self.client.require()
-            state = self.state()
+            state, _ = switch_client(self.state(), self)
             if self.carrier.way.kind is CarrierKind.SSH and state.port is not None:
                 self.carrier.carry(state.port)
                 save_state(self.paths.state, replace(state, way=self.carrier.way))
@@ -480,6 +522,13 @@ class Tunnel(TunnelParts):
                 return self._down(purge=purge)
         return self._down(purge=purge)
 
+    def _leftovers(self, *, purge: bool) -> tuple[str, ...]:
+        """What a client keeps, also Tunnelblick as the one of an earlier setup."""
+        clients = [self.client]
+        if self.host.system == "macos" and self.client.name != "tunnelblick":
+            clients.append(self.make_client("tunnelblick"))
+        return tuple(note for client in clients for note in client.leftovers(purge=purge))
+
     def _down(self, *, purge: bool) -> DownResult:
         errors: list[MacnetError] = []
         disconnected = False
@@ -491,7 +540,7 @@ class Tunnel(TunnelParts):
         except MacnetError as error:
             errors.append(error)
         try:
-            notes = self.client.leftovers(purge=purge)
+            notes = self._leftovers(purge=purge)
         except MacnetError as error:
             errors.append(error)
         client_failed = bool(errors)

@@ -21,7 +21,7 @@ use_archive() {
 }
 
 missing=
-for program in openvpn pasta ip iptables-nft iptables-legacy python3 capsh prlimit; do
+for program in openvpn pasta ip iptables-nft iptables-legacy python3 capsh prlimit unshare; do
     command -v "$program" >/dev/null || missing="$missing $program"
 done
 

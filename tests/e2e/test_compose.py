@@ -69,6 +69,11 @@ def test_services_replicas_and_aliases_have_names(mac: Mac, shop: Project, tmp_p
             assert all(one in said for one in replicas)
             url = f"http://web.shop.{DOMAIN}/"
             assert "macnet-lab" in names.side.run(["curl", "-sS", "-m", "9", url]).stdout
+            # One that comes is right at once, and not kept as missing.
+            with names.side.looker() as look_up:
+                shop.compose("up", "-d", "--scale", "web=3")
+                third = look_up(f"shop-web-3.{DOMAIN}")
+            assert third == address(mac.lab, shop.containers("web")[2])
         # A replica that goes is not answered with.
         shop.compose("up", "-d", "--scale", "web=1")
         names.wait("web.shop", replicas[0])

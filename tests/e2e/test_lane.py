@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from netaddr import IPNetwork
 
 from tests.e2e.steps import Mac, wait_until
 from tests.e2e.test_heal import lane, main_process
+from tests.e2e.world import answers, conversation
 from tests.lab import BASE_IMAGE, HTTP_PORT
 from tests.lab.process import PIPE, Running
 
@@ -208,6 +209,27 @@ def test_the_lane_has_one_right(up: Mac) -> None:
     assert int(found["CapInh"], 16) & ~net_admin == 0
     assert int(found["CapAmb"], 16) == 0
     assert found["NoNewPrivs"] == "1"
+
+
+def test_an_open_connection_ends_with_its_permission(up: Mac) -> None:
+    """And goes on while the list changes elsewhere."""
+
+    def onward() -> str:
+        argv = ["ss", "-Htn", "state", "established", "dst", "172.82.0.100"]
+        return up.lab.vm_run(argv).stdout
+
+    try:
+        with conversation(up) as talk:
+            assert answers(talk)
+            up.macnet("setup", "--exclude", "noicc")
+            assert answers(talk)
+            assert onward()
+            up.macnet("setup", "--exclude", "app")
+            wait_until(lambda: not onward(), 20, "the connection to the container ends")
+            with suppress(BrokenPipeError):
+                assert not answers(talk)
+    finally:
+        up.macnet("setup", "--exclude", "")
 
 
 def test_openvpn_has_room_and_each_connection_little(up: Mac) -> None:

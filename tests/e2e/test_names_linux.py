@@ -89,10 +89,12 @@ def test_the_lines_for_an_older_systemd(mac: Mac, side: NamesLinux) -> None:
     finally:
         side.run(["rm", "/etc/macnet-lab/resolvectl.sh"])
     assert isinstance(steps, list)
-    assert len(steps) == 2
+    *typed, said = steps
+    assert said.startswith("both again after each connect")
+    assert len(typed) == 2
     before = side.settings()
-    for step in steps:
-        side.run(["sh", "-c", step.replace("sudo ", "").replace("INTERFACE", interface(mac))])
+    for step in typed:
+        side.run(["sh", "-c", step.replace("sudo ", "")])
     assert_names(side)
     side.run(["resolvectl", "revert", interface(mac)])
     assert_none(side, before)

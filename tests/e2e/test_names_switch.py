@@ -13,12 +13,12 @@ from tests.e2e.names import DOMAIN, PORT
 from tests.e2e.steps import Mac
 from tests.e2e.test_sudo import PROMPT
 from tests.e2e.test_watch import watch
-from tests.lab.resolver_mac import MACNET, NamesMac, ask
+from tests.lab.resolver_mac import MACNET, NamesMac, ask, udp_socket
 from tests.lab.user import PASSWORD, MacUser
 
 FILE = f"macnet.{DOMAIN}"
 TEXT = f"""\
-# macnet: names of containers, tunnel macnet; `macnet names off` removes this file.
+# macnet: names of containers, tunnel macnet of user 0; `macnet names off` removes this file.
 domain {DOMAIN}
 nameserver 127.0.0.1
 port {PORT}
@@ -27,6 +27,11 @@ flags a aaaa
 """
 RECORD = "macnet/tunnels/macnet/tunnel.json"
 FOREIGN = "nameserver 127.0.0.1\nport 5353\n"
+
+
+def text_of(user: MacUser) -> str:
+    """The file of a user who is not root."""
+    return TEXT.replace("user 0", f"user {user.home.stat().st_uid}")
 
 
 @pytest.fixture
@@ -81,24 +86,39 @@ def test_a_foreign_file_is_refused_and_untouched(up: Mac, side: NamesMac) -> Non
         side.run(["rm", "-r", "/etc/resolver", "/etc/macnet-lab/killall"])
 
 
+def test_a_port_is_chosen_that_is_free_for_dns(up: Mac, side: NamesMac) -> None:
+    """A program that holds UDP alone is no listener of TCP."""
+    with udp_socket(up.lab.paths.mac_netns) as other:
+        other.bind(("127.0.0.1", PORT))
+        done = side.macnet("names", "on", "--json", env=up.environment())
+    assert json.loads(done.stdout)["names_switch"]["port"] == PORT + 1
+
+
 def test_without_a_terminal_the_exact_command_is_told(up: Mac, side: NamesMac) -> None:
     """A user who is not root and whose sudo wants a password runs it, and all is done."""
     with MacUser(up.lab, within=side.words) as user:
         user.adopt(up.root / "tunnel.json", RECORD)
         env = up.environment({"PYTHONPATH": side.checkout})
         done = user.run([*MACNET, "names", "on", "--json"], env)
-    assert done.returncode == 6, done.stdout + done.stderr
-    error = json.loads(done.stdout)["error"]
-    command = error["hint"].partition("or do it yourself: ")[2]
-    assert command.startswith("sudo /bin/sh -c ")
-    assert "'# macnet: names of containers" in command
-    assert side.files() == {}
-    side.run(["sh", "-c", command])
-    assert side.files() == {FILE: TEXT}
-    # Nothing is left to do for root, but macnet has to remember it.
-    heard = side.read("/etc/macnet-lab/killall")
-    assert changed(side, up, "on")
-    assert side.read("/etc/macnet-lab/killall") == heard
+        assert done.returncode == 6, done.stdout + done.stderr
+        error = json.loads(done.stdout)["error"]
+        command = error["hint"].partition("or do it yourself: ")[2]
+        assert command.startswith("sudo /bin/sh -c ")
+        assert "'# macnet: names of containers" in command
+        assert side.files() == {}
+        side.run(["sh", "-c", command])
+        assert side.files() == {FILE: text_of(user)}
+        # Nothing is left to do for root, but macnet has to remember it.
+        heard = side.read("/etc/macnet-lab/killall")
+        done = user.run([*MACNET, "names", "on", "--json"], env)
+        assert json.loads(done.stdout)["names_switch"]["changed"], done.stderr
+        assert side.read("/etc/macnet-lab/killall") == heard
+    # It is that user's: others, who have a tunnel of this name too, leave it alone.
+    theirs = side.files()
+    done = side.macnet("names", "on", env=up.environment(), check=False)
+    assert (done.returncode, "belongs to another user" in done.stderr) == (5, True), done.stderr
+    assert not changed(side, up, "off")
+    assert side.files() == theirs
 
 
 def test_the_real_sudo_asks_once_and_the_command_is_shown_before(up: Mac, side: NamesMac) -> None:
@@ -119,7 +139,8 @@ def test_the_real_sudo_asks_once_and_the_command_is_shown_before(up: Mac, side: 
             terminal.type(f"{PASSWORD}\n")
             assert terminal.wait() == 0, terminal.text()
             shown = terminal.text().replace("\r", "")
-    assert TEXT in shown
+        wanted = text_of(user)
+    assert wanted in shown
     assert "owner root mode 644" in shown
     assert "left: ." in shown
     assert shown.count("password for") == 1

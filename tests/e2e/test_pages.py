@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +20,10 @@ from tests.e2e.steps import PROGRAM, Mac, wait_until
 from tests.e2e.test_agent import unit_job
 from tests.lab import Lab
 from tests.lab.images import SAMPLE_IMAGE, import_sample
+from tests.lab.paths import LabPaths
 from tests.lab.process import DEVNULL, run
 from tests.lab.resolver_mac import MACNET, NamesMac
+from tests.side_by_side import lab_name
 
 README, TUTORIAL = "README.md", "docs/tutorial.md"
 INSTALL, EVERYDAY = "docs/how-to/install.md", "docs/how-to/everyday.md"
@@ -61,6 +66,27 @@ BESIDE = {
     "macnet watch": _NETWORKS,
     "macnet map --serve": (("true", "http://127.0.0.1:"),),
 }
+#: What the README has people type in running text, and what types it, with its words there.
+_HERE = "tests/e2e/test_pages.py"
+IN_SENTENCES: Mapping[str, tuple[str, str]] = {
+    "macnet": ("tests/e2e/test_first_run.py", "clean.macnet().stdout"),
+    "macnet setup": ("tests/e2e/test_setup.py", 'macnet("setup")'),
+    "macnet connect": ("tests/e2e/test_heal.py", 'macnet("connect")'),
+    "macnet down --purge": ("tests/e2e/test_down.py", 'macnet("down", "--purge")'),
+    "macnet watch": ("tests/e2e/test_watch.py", '[PROGRAM, "watch"'),
+    "make run": (_HERE, 'make("run-Linux"'),
+    "make shell": (_HERE, 'make("shell"'),
+    "make down": (_HERE, 'make("down-Linux"'),
+    "make clean": (_HERE, 'make("clean"'),
+    "make test": (".ci/run", "\nmake test\n"),
+    "make test-mac": (".ci/report", "-m tests.mac"),
+    "ping 172.17.0.2": ("tests/e2e/test_reach.py", "not clean.pings(address"),
+    "minikube docker-env": ("tests/e2e/test_docker_config.py", "As `eval $(minikube docker-env)`"),
+    # For a Mac that has Podman: the README itself says that nobody has tried it.
+    "podman machine set --rootful": (README, "its machine is not tried"),
+}
+_OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+_EGG = "*.egg-info/"
 _LOOK_UP = "getent hosts redis.docker.test"
 #: What a page types to show that the command before has failed.
 EXIT_CODE = "echo $?"
@@ -255,13 +281,74 @@ def test_the_readme(named: Shell) -> None:
         named.type_all([*(typed for typed in found if typed not in promised), *promised], start)
 
 
-def test_make_run(clean: Mac) -> None:
-    """The README's way without a Mac, in the lab that is up."""
-    assert "`make run`" in (ROOT / README).read_text()
-    lab = f"{sys.executable} -m tests.lab --name {clean.lab.name}"
-    # Nothing is installed anew.
-    words = [f"PYTHON={sys.executable}", "READY=Makefile", f"LAB={lab}"]
-    done = run(["make", "--silent", "run-Linux", *words], cwd=ROOT, timeout_s=200)
-    assert "The tunnel is up: " in done.stdout
-    assert "\nPONG\n" in done.stdout
-    assert "`make shell` opens a shell" in done.stdout
+def make(*words: str, cwd: Path = ROOT, typed: str | None = None) -> str:
+    """What make prints, of which this may be a part: nothing that this one was given goes on."""
+    env = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
+    # Without a terminal, which an interactive shell would take from the tests.
+    argv = ["setsid", "--wait", "make", "--silent", *words]
+    return run(argv, cwd=cwd, env=env, input=typed, timeout_s=250).stdout
+
+
+def left_of(lab: LabPaths) -> list[str]:
+    """What there is of a lab: files, network namespaces, processes."""
+    files = [lab.home, *Path("/run/netns").glob(f"{lab.name}-*")]
+    found = [str(path) for path in files if path.exists()]
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        # One may end meanwhile.
+        with suppress(OSError):
+            if f"{lab.home}/".encode() in (command := process.read_bytes()):
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def test_make_run_shell_and_down(tmp_path: Path) -> None:
+    """The README's way without a Mac, in a lab of its own, which this takes down."""
+    name = f"{lab_name()}-make"
+    paths = LabPaths.of(name)
+    lab = f"{sys.executable} -m tests.lab --name {name}"
+    ready = tmp_path / "ready"
+    ready.touch()
+    # Nothing is installed anew: of all files this one is the newest.
+    words = (f"PYTHON={sys.executable}", f"READY={ready}", f"LAB={lab}")
+    try:
+        said = make("run-Linux", *words)
+        assert "The tunnel is up: " in said
+        assert "\nPONG\n" in said
+        assert "`make shell` opens a shell" in said
+        typed = "redis-cli -h 172.82.0.100 ping\nmacnet status\ndocker ps\nexit\n"
+        said = make("shell", *words, typed=typed)
+        assert said.startswith("PONG\n")
+        assert "tunnel macnet is up" in said
+        assert "macnet-relay" in said
+        assert left_of(paths) != []
+        make("down-Linux", *words)
+        assert left_of(paths) == []
+        assert "0.5 GB" in (ROOT / README).read_text()
+        assert (paths.cache / "trees").is_dir()
+    finally:
+        Lab(name).down()
+
+
+def test_make_clean(tmp_path: Path) -> None:
+    """In a folder that is no checkout: this one's environment runs the tests."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    # Python makes the others without make.
+    made = [one for one in ignored if one.endswith("/") and one not in {"__pycache__/", _EGG}]
+    assert ".venv/" in made
+    kept = ("macnet/cli/app.py", "tunnel.ovpn", "macnet/build/part.py")
+    for file in (*(f"{folder}deep/file" for folder in made), *kept):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    make("clean", cwd=tmp_path)
+    left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(map(str, left)) == sorted(["Makefile", *kept])
+
+
+def test_each_command_in_the_readmes_sentences_is_typed_somewhere() -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / README).read_text(), flags=re.DOTALL)
+    found = set(re.findall(r"`((?:macnet|make|minikube|ping|podman)\b[^`]*)`", text))
+    assert found == set(IN_SENTENCES)
+    for where, words in IN_SENTENCES.values():
+        # This file has them in its table too.
+        assert (ROOT / where).read_text().count(words) > (where == _HERE), words

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from macnet.helper.helper import STOP_GRACE_S
 from tests.e2e.steps import Mac, wait_until
 from tests.lab import HTTP_PORT, PASTA_IMAGE, make_pasta_image
 
@@ -63,10 +64,11 @@ def test_the_range_of_pings_is_set_back_by_who_widened_it(up: Mac) -> None:
         wait_until(lambda: ping_range(up) == ["0", "0"], 20, "the range is wider")
         web = up.lab.sample.address("web")
         wait_until(lambda: up.pings(web, wait_s=0.3), 20, "a ping is answered")
-        # At Docker's own request, within a second, and not because it is killed at the end.
+        # At Docker's own request, and not because it is killed at the end. It takes a second at
+        # most; macnet gives it as long as is asked for here.
         began = time.monotonic()
         up.lab.docker("stop", "--time", "30", "macnet-relay")
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < STOP_GRACE_S
         assert ping_range(up) == ["1", "0"]
         up.lab.vm_run(["sysctl", "-qw", f"{setting}=0 100"])
         up.lab.docker("start", "macnet-relay")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.steps import PROGRAM, Mac
+from tests.e2e.test_heal import lane, main_process
 from tests.lab import BASE_IMAGE
 
 CONTAINERS = ["macnet-server", "macnet-relay"]
@@ -74,6 +76,45 @@ def test_keys_in_the_server_are_roots_alone(up: Mac) -> None:
     assert up.lab.docker("exec", "macnet-relay", "find", "/etc/macnet", "-type", "f") == ""
     pki = json.loads((up.root / "pki/pki.json").read_text())
     assert [name for name in pki if "PRIVATE KEY" in pki[name]] == ["server_key", "client_key"]
+
+
+@pytest.mark.kernel_lane
+def test_no_descriptor_of_the_lane_leads_to_a_key(up: Mac) -> None:
+    """It is root in there: from a folder of the server it could open what lies beside and above."""
+    handed = list(Path(f"/proc/{lane(up).pid}/fd").iterdir())
+    kinds = {os.readlink(one).partition(":")[0] for one in handed}  # noqa: PTH115
+    assert {"socket"} < kinds <= {"socket", "pipe", "anon_inode", "/dev/null"}
+    for one in handed:
+        for name in ("server.key", "etc/macnet/server.key", "../etc/macnet/server.key"):
+            with pytest.raises(OSError):
+                os.close(os.open(one / name, os.O_RDONLY))
+
+
+#: What a lane that was taken over would try, with the server's process and the relay's own.
+_TRIED = """
+id -u
+cat /proc/$0/root/etc/macnet/server.key /proc/$1/environ
+ls -A /proc
+kill -0 $0 || kill -0 $1 || echo signals nobody
+touch /usr/local/lib/macnet/python/macnet/relay/lane.py /run/macnet/attached
+umount /proc
+mount -t proc proc /proc
+ls -A /proc
+"""
+
+
+@pytest.mark.kernel_lane
+def test_the_lane_reaches_no_other_process_and_changes_no_file(up: Mac) -> None:
+    """It is the user of all the others: what holds it are namespaces of its own."""
+    pid, beside = lane(up).pid, [main_process(up, name).pid for name in CONTAINERS]
+    argv = ["nsenter", f"--target={pid}", "--mount", "--pid"]
+    argv += ["capsh", "--no-new-privs", "--caps=cap_net_admin=ep", "--shell=/bin/sh", "--"]
+    tried = up.lab.run([*argv, "-c", _TRIED, *map(str, beside)], check=False)
+    assert tried.stdout.split("\n") == ["0", "signals nobody", ""], tried.stderr
+    assert tried.stderr.count("Read-only file system") == 2, tried.stderr
+    told = Path(f"/proc/{pid}/environ").read_text()
+    assert "PYTHONPATH=" in told
+    assert_silent(up, "the lane's environment", told)
 
 
 def test_the_port_is_open_on_loopback_only(up: Mac) -> None:

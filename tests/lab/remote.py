@@ -7,10 +7,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .delay import QUEUE, READY
 from .engine import Engine
+from .errors import LabError
 from .files import remove_tree
 from .lab import Lab
 from .namespaces import enter_netns, netns_path
@@ -25,6 +27,11 @@ GUEST = "guest"
 _SCRIPT = Path(__file__).with_name("sshd_root.sh")
 _DELAY = Path(__file__).with_name("delay.py")
 _PORTS = "mac0", "far0"
+_CUBIC = "cubic"
+_CHOSEN = "net.ipv4.tcp_congestion_control"
+_MAY_BE_CHOSEN = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+#: What Linux cuts a large packet into at most, unless told otherwise.
+_MOST_PIECES = 65535
 
 
 class Remote:
@@ -90,10 +97,7 @@ class Remote:
         mac = self.lab.paths.mac_netns
         ends = ["type", "veth", "peer", "name", _PORTS[1], "netns", self._netns]
         run(["ip", "-n", mac, "link", "add", _PORTS[0], *ends])
-        for netns, port, address in (
-            (mac, _PORTS[0], MAC_ADDRESS),
-            (self._netns, _PORTS[1], ADDRESS),
-        ):
+        for (netns, port), address in zip(self._ends(), (MAC_ADDRESS, ADDRESS), strict=True):
             run(["ip", "-n", netns, "addr", "add", f"{address}/24", "dev", port])
             run(["ip", "-n", netns, "link", "set", port, "up"])
 
@@ -106,19 +110,28 @@ class Remote:
         run(["ip", "-n", self._netns, "link", "set", _PORTS[1], "up"])
 
     @contextmanager
-    def loss(self, percent: int) -> Iterator[None]:
-        """Some packets of both directions are lost."""
-        chance = f"numgen random mod 100 < {percent} drop"
-        rules = "".join(
-            f"add chain inet lossy {hook} {{ type filter hook {hook} priority 0; }}\n"
-            f"add rule inet lossy {hook} {way} {_PORTS[1]} {chance}\n"
-            for hook, way in (("input", "iif"), ("output", "oif"))
-        )
-        self.engine.vm.run(["nft", "-f", "-"], input=f"add table inet lossy\n{rules}")
-        try:
+    def distance(self, round_trip_ms: float, loss_percent: float = 0) -> Iterator[None]:
+        """The machine is so far away, and some packets of both directions are lost.
+
+        Connections made meanwhile have cubic, as between most machines; those of the containers
+        need `cubic_in_containers`.
+        """
+        with ExitStack() as stack:
+            for netns, port in self._ends():
+                stack.enter_context(_cubic(netns))
+                if loss_percent:
+                    stack.enter_context(_single_packets(netns, port))
+                log = self.folder / f"delay-{port}.log"
+                stack.enter_context(_delayed(netns, round_trip_ms / 2, log))
+                stack.enter_context(_rules(netns, port, loss_percent))
             yield
-        finally:
-            self.engine.vm.run(["nft", "delete", "table", "inet", "lossy"])
+
+    def cubic_in_containers(self) -> None:
+        """Have it in those that run now, for the connections that they make from now on."""
+        numbers = self.engine.docker("ps", "-q").split()
+        pids = self.engine.docker("inspect", "-f", "{{.State.Pid}}", *numbers).split()
+        for pid in pids:
+            _choose(["nsenter", "-t", pid, "-n"], _CUBIC)
 
     def docker_socket(self, *, there: bool) -> None:
         """Whether /var/run/docker.sock is there."""
@@ -189,11 +202,8 @@ class Remote:
 
     # The Mac's ssh
 
-    def configure(
-        self, *, key: str = "user", user: str | None = None, delay_ms: float = 0, extra: str = ""
-    ) -> None:
-        """What the user's ssh_config says of the machine; ``delay_ms`` is of one direction."""
-        words = [sys.executable, str(_DELAY), ADDRESS, "22", str(delay_ms)]
+    def configure(self, *, key: str = "user", user: str | None = None, extra: str = "") -> None:
+        """What the user's ssh_config says of the machine."""
         lines = [
             f"Host {HOST}",
             f"HostName {ADDRESS}",
@@ -202,7 +212,6 @@ class Remote:
             "IdentitiesOnly yes",
             f"UserKnownHostsFile {self.folder / 'known'}",
             "GlobalKnownHostsFile none",
-            *([f"ProxyCommand {shlex.join(words)}"] if delay_ms else []),
             extra,
         ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
@@ -212,9 +221,82 @@ class Remote:
         text = "" if key is None else (self.folder / f"{key}.pub").read_text()
         (self.folder / "known").write_text(f"{ADDRESS} {text}" if text else "")
 
+    def _ends(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Network namespace and port of the Mac's side of the link, and of the machine's."""
+        return (self.lab.paths.mac_netns, _PORTS[0]), (self._netns, _PORTS[1])
+
     def _listens(self) -> bool:
         words = ["ss", "-Hltn", "sport = :22"]
         return bool(self.engine.vm.run(words).stdout.strip())
+
+
+@contextmanager
+def _cubic(netns: str) -> Iterator[None]:
+    enter = enter_netns(netns)
+    before = run([*enter, "sysctl", "-n", _CHOSEN]).stdout.strip()
+    _choose(enter, _CUBIC)
+    try:
+        yield
+    finally:
+        _choose(enter, before)
+
+
+def _choose(enter: list[str], name: str) -> None:
+    """A network namespace gets another congestion control.
+
+    It may have the machine's own, and what the machine lets programs without rights choose.
+    """
+    allowed = _MAY_BE_CHOSEN.read_text()
+    if name not in allowed.split():
+        _MAY_BE_CHOSEN.write_text(f"{allowed.strip()} {name}")
+    try:
+        run([*enter, "sysctl", "-qw", f"{_CHOSEN}={name}"])
+    finally:
+        if name not in allowed.split():
+            _MAY_BE_CHOSEN.write_text(allowed)
+
+
+@contextmanager
+def _single_packets(netns: str, port: str) -> Iterator[None]:
+    """TCP hands over no packet that is many on a real line: one loss would take them all."""
+    words = ["ip", "-n", netns, "link", "set", port, "gso_max_segs"]
+    run([*words, "1"])
+    try:
+        yield
+    finally:
+        run([*words, str(_MOST_PIECES)])
+
+
+@contextmanager
+def _delayed(netns: str, delay_ms: float, log: Path) -> Iterator[None]:
+    """A program holds the packets that the rules give it."""
+    log.unlink(missing_ok=True)
+    argv = [*enter_netns(netns), sys.executable, "-I", str(_DELAY), str(delay_ms)]
+    program = spawn(argv, log)
+    try:
+        if not wait_until(lambda: READY in log.read_text(), 20):
+            raise LabError("the packets cannot be delayed", log.read_text().strip()[-500:])
+        yield
+    finally:
+        stop(program, grace_s=3)
+
+
+@contextmanager
+def _rules(netns: str, port: str, loss_percent: float) -> Iterator[None]:
+    """What comes in there is lost, or waits in the queue.
+
+    Not what goes out: it would still count as its sender's, and TCP sends no more while so much
+    waits. The table is of iptables, as this kernel's nft has no queues, and nobody else uses it.
+    """
+    lose = ["-m", "statistic", "--mode", "random", "--probability", str(loss_percent / 100)]
+    wait = ["-j", "NFQUEUE", "--queue-num", str(QUEUE)]
+    enter = enter_netns(netns)
+    try:
+        for words in ([*lose, "-j", "DROP"], wait) if loss_percent else (wait,):
+            run([*enter, "iptables-nft", "-t", "security", "-A", "INPUT", "-i", port, *words])
+        yield
+    finally:
+        run([*enter, "nft", "delete", "table", "ip", "security"], check=False)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -149,6 +150,7 @@ def names(stage: Stage) -> Iterator[Seen]:
             yield seen
         if working:
             yield from _lives(stage, working[0])
+            yield _touched(stage, *working[:2])
             yield from _silence(stage, working[0])
     except PrivilegeError as error:
         yield still_open("names", f"{error}: {error.hint}")
@@ -216,6 +218,39 @@ def _lives(stage: Stage, domain: str) -> Iterator[Seen]:
         stage.names["six"] = "fd00:20::2"
         six = stage.lookup(f"six.{domain}", 6)
         yield judge("`flags a aaaa`: IPv6 addresses are asked for", bool(six), " ".join(six))
+
+
+def _touched(stage: Stage, domain: str, *others: str) -> Seen:
+    """Whether a new time of the file empties the cache, and whether of its domain alone.
+
+    If so, `macnet watch` could let a Mac forget denials of our names and nothing else.
+    """
+    what = "touching the file, as root"
+    if not others:
+        return still_open(what, "takes two domains whose files are obeyed")
+    other = others[0]
+
+    def found(one: str) -> bool:
+        return stage.lookup(f"touched.{one}", 4) == ("172.20.0.2",)
+
+    with _served(stage, domain) as (setting, _), _served(stage, other) as (beside, _):
+        for entry in (setting, beside):
+            stage.write(entry)
+            stage.until(partial(stage.asked, entry.domain), _READ_S)
+        # What follows from these two files must not be taken for what the touch does.
+        stage.sleep(2.0)
+        for one in (domain, other):
+            stage.lookup(f"touched.{one}", 4)
+        stage.names["touched"] = "172.20.0.2"
+        if found(domain) or found(other):
+            return still_open(what, "denials were not kept, so nothing could be forgotten")
+        path = MacResolver(stage.folder).path(domain)
+        stage.as_root(RootCommand(("/bin/sh", "-c", '/usr/bin/touch "$1"', "sh", str(path))))
+        seconds = stage.until(lambda: found(domain), _READ_S)
+        if seconds is None:
+            return verified(what, f"empties no cache within {_READ_S:.0f} s")
+        whose = "every domain" if found(other) else "its domain alone"
+        return verified(what, f"empties the cache of {whose} after {seconds:.1f} s")
 
 
 def _look(server: NameServer, full: str, zone: Zone) -> None:

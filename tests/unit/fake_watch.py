@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import pytest
 from netaddr import IPNetwork
@@ -62,6 +62,10 @@ class Opened:
         self.engine = world
         self.settings = config
 
+    @property
+    def carrier(self) -> World:
+        return self.engine
+
     def state(self) -> TunnelState:
         return TunnelState(names=self.engine.names)
 
@@ -91,6 +95,8 @@ class World:
         self.results: list[SetupResult | MacnetError | None] = []
         self.looks: list[float] = []
         self.pings = 0
+        self.woken: list[float] = []
+        self.rows: list[Mapping[str, Any]] = []
         self.closed = 0
         self.types: list[str] = []
         self.settings_now = Settings()
@@ -122,6 +128,15 @@ class World:
 
     def ping(self) -> None:
         self.pings += 1
+
+    def containers(self) -> list[Mapping[str, Any]]:
+        return self.rows
+
+    # The carrier.
+
+    def drop_if_dead(self) -> bool:
+        self.woken.append(self.clock.now)
+        return False
 
     # The stream.
 

@@ -13,6 +13,7 @@ from macnet.donors import NOT_TOLD, concerns, find
 from macnet.engine import EngineEvent
 from macnet.models import Donor, Further, ReachKind
 from macnet.values import PARSERS, AlsoRequest
+from macnet.watch import matters
 
 STARTED = "2026-11-27T10:00:00.123456789Z"
 ROUTER = "4fa6e0f0c678" + "0" * 52
@@ -125,3 +126,25 @@ def test_events(request_: AlsoRequest, event: tuple[str, str, str, str], told: b
     assert concerns(request_, EngineEvent(kind, action, name, {}, identity)) is told
     ours = EngineEvent(kind, action, name, {"io.macnet.name": "macnet"}, identity)
     assert not concerns(request_, ours)
+
+
+@pytest.mark.parametrize(
+    ("request_", "action", "driver", "told"),
+    [
+        (also("overlays"), "connect", "overlay", True),
+        (also("overlays"), "disconnect", "overlay", True),
+        # macnet's own containers are connected to bridges: a look that makes one must cause none.
+        (also("overlays"), "connect", "bridge", False),
+        (also("overlays"), "remove", "overlay", False),
+        (also("kubernetes", "10.20.0.0/16=router"), "connect", "overlay", False),
+        (also(""), "connect", "overlay", False),
+    ],
+)
+def test_who_is_on_an_overlay_is_followed(
+    request_: AlsoRequest, action: str, driver: str, told: bool
+) -> None:
+    """With the attributes that engines give such an event."""
+    attributes = {"container": ROUTER, "name": "spread", "type": driver}
+    event = EngineEvent("network", action, "spread", attributes, "y0mfr3y")
+    assert concerns(request_, event) is told
+    assert matters(event, "macnet", request_) is told

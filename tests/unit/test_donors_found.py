@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from macnet.donors import find, list_hints
+from macnet import survey
+from macnet.cli import views
+from macnet.donors import find, has_spare, list_hints
 from macnet.kubernetes import MANIFEST
 from macnet.models import Donor, Further, ReachKind
-from macnet.networks import parse_networks, with_further
+from macnet.names.zone import build_zone
+from macnet.networks import parse_networks, select_networks, with_further
+from macnet.swarm import NODE
 from macnet.values import AlsoRequest
 from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind
 
@@ -88,6 +92,7 @@ def task(name: str, created: int, *networks: str, service: bool = True, **more: 
 CONTROL = kind("kind-control-plane", "control-plane", 1)
 WORKER = kind("kind-worker", "worker", 2)
 SPREAD = overlay("spread", "10.0.1.0/24")
+DONOR = Donor("id-router", "router", "then")
 _BOTH = (("kind", ReachKind.CLUSTER), ("spread", ReachKind.OVERLAY))
 
 
@@ -229,3 +234,70 @@ def test_hints_name_what_is_there_and_the_option() -> None:
     assert "`macnet setup --also overlays`" in swarm
     further = [Further(name, kind, ()) for name, kind in _BOTH]
     assert list_hints(with_further(networks, further)) == ()
+
+
+def on_kind(row: Row, number: int) -> Row:
+    """A row of the listing with an address on kind's network."""
+    address = f"172.18.{number // 250}.{number % 250 + 2}"
+    return row | {
+        "HostConfig": {"NetworkMode": "kind"},
+        "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
+        "NetworkSettings": {"Networks": {"kind": {"NetworkID": "net-kind", "IPAddress": address}}},
+    }
+
+
+def pod_like(number: int) -> Row:
+    """A container in the network of a node, as pods are: it has no address of its own."""
+    mode = {"NetworkMode": f"container:{CONTROL['Id']}"}
+    return task(f"pod-{number}", 200 + number, service=False, HostConfig=mode)
+
+
+def test_fifty_of_everything_costs_as_many_calls_as_one() -> None:
+    """Nodes, containers beside them, and containers in their networks; up to what is shown."""
+    nodes = [kind(f"kind-worker{number}", "worker", 10 + number) for number in range(50)]
+    beside = [task(f"web-{number}", 100 + number, service=False) for number in range(50)]
+    rows = [on_kind(row, number) for number, row in enumerate((CONTROL, *nodes, *beside))]
+    rows += [pod_like(number) for number in range(50)]
+    one, many = FakeEngine(rows[0]), FakeEngine(*rows)
+    one.find(KUBERNETES)
+    (found,) = many.find(KUBERNETES)
+    assert found.donor is not None
+    assert found.donor.container == "kind-control-plane"
+    assert many.calls == one.calls
+    bridge = overlay("kind", "172.18.0.0/16", Driver="bridge", Scope="local")
+    networks = with_further(parse_networks([bridge], rows), [found])
+    selected = select_networks(networks, include=("*",), exclude=())
+    assert [item.network.name for item in selected if item.routed] == ["kind", "kubernetes=kind"]
+    targets = survey.merge(
+        survey.containers(selected, survey.bridges(selected), read_ports=lambda _: ())
+    )
+    assert len({target.address for target in targets}) == 101
+    zone = build_zone("docker.test", selected, rows, {})
+    assert {f"web-{number}.docker.test" for number in range(50)} <= set(zone.names)
+    assert views.networks(selected, every=True)
+
+
+def test_who_else_is_on_an_overlay_is_a_spare() -> None:
+    rows = [task("web.1", 1, "spread", "back"), task("web.2", 2, "spread")]
+    networks = [SPREAD, overlay("back", "10.0.2.0/24")]
+
+    def spare(*, ended: str, rows: Sequence[Row]) -> bool:
+        found = FakeEngine(*rows).find(OVERLAYS, *networks)
+        listed = with_further(parse_networks(networks, rows), found)
+        selected = select_networks(listed, include=("*",), exclude=())
+        return has_spare(selected, ended, lambda: [])
+
+    assert not spare(ended="id-web.1", rows=rows)
+    rows.append(task("job", 3, "back", service=False))
+    assert spare(ended="id-web.1", rows=rows)
+    # It opens nothing, so nothing needs another one.
+    assert not spare(ended="id-web.2", rows=rows)
+    # A task of another node lends no way.
+    away = rows[2] | {NODE: "other"}
+    assert not spare(ended="id-web.1", rows=[*rows[:2], away])
+
+
+def test_behind_a_named_container_there_is_no_other_one() -> None:
+    further = Further("10.20.0.0/24", ReachKind.CIDR, (IPNetwork("10.20.0.0/24"),), DONOR)
+    selected = select_networks(with_further((), [further]), include=("*",), exclude=())
+    assert not has_spare(selected, DONOR.container_id, lambda: [CONTROL, WORKER])

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from macnet import watch
 from macnet.engine import EngineEvent
-from macnet.errors import BadValue, Busy, HelperFailed, PortTaken, UnknownContext
+from macnet.errors import (
+    BadValue,
+    Busy,
+    CarrierDenied,
+    CarrierUnreachable,
+    HelperFailed,
+    MacnetError,
+    PortTaken,
+    UnknownContext,
+)
 from macnet.helper import LABEL_NAME, LABEL_ROLE
+from macnet.models import Donor, Further, ReachKind
+from macnet.networks import select_networks, with_further
 from macnet.settings import Settings
 from macnet.tunnel import follow
 from macnet.tunnel.results import JoinedReport
 from macnet.values import AlsoRequest
 from macnet.watch import WatchKind, lines_of, matters
 from tests.unit.fake_watch import LOST, ONE, TWO, Clock, Step, World, changes, created
+from tests.unit.test_kubernetes import kind
 
 
 @pytest.fixture
@@ -82,10 +95,13 @@ def test_a_machine_that_slept_gives_a_look(clock: Clock) -> None:
     world = World(clock, [[2.0, lambda: clock.machine_sleeps(3600.0), 3.0]])
     world.run()
     assert len(world.looks) == 2
+    # What carries the engine is looked at first, and once.
+    assert world.woken == [world.looks[1]]
     # A clock that is set right by a little is no sleep.
     world = World(clock, [[2.0, lambda: clock.machine_sleeps(1.0), 3.0]])
     world.run()
     assert len(world.looks) == 1
+    assert world.woken == []
 
 
 def test_an_engine_that_goes_and_comes_is_told_once_each(clock: Clock) -> None:
@@ -108,6 +124,22 @@ def test_an_engine_that_is_not_there_at_the_start(clock: Clock) -> None:
     told = world.run()
     assert told == [f"waiting for the engine: {LOST}", "the engine is back"]
     assert max(clock.slept) == follow.RETRY_LIMIT_S
+
+
+@pytest.mark.parametrize(
+    ("error", "longest"),
+    [
+        (CarrierUnreachable("box does not answer ssh"), follow.RETRY_SOON_S),
+        (CarrierDenied("box does not let this user in"), follow.RETRY_LIMIT_S),
+    ],
+)
+def test_a_machine_that_does_not_answer_is_tried_again_soon_for_as_long_as_it_takes(
+    clock: Clock, error: MacnetError, longest: float
+) -> None:
+    """To fail there is cheap; a login that is refused over and over may be locked out."""
+    world = World(clock, [*[error] * 200, [1.0]])
+    world.run()
+    assert max(clock.slept) == longest
 
 
 def test_an_engine_lost_during_a_look(clock: Clock) -> None:
@@ -248,3 +280,58 @@ def test_what_is_also_reached_is_followed(clock: Clock) -> None:
     told = world.run()
     assert len(world.looks) == 4
     assert told[-1] == f"macnet-joiner-1 joined the network of router: {ONE}"
+
+
+KUBERNETES = Settings(also=AlsoRequest(kubernetes=True))
+CONTROL, WORKER = kind("control", "control-plane", 1), kind("worker", "worker", 2)
+
+
+def happened(action: str, name: str) -> EngineEvent:
+    return EngineEvent("container", action, name, {}, f"id-{name}")
+
+
+def seconds_until_the_look(clock: Clock, *steps: Step, nodes: tuple[Any, ...] = ()) -> float:
+    """After steps that begin at 1001 s, while the control plane lends the way to a cluster."""
+    donor = Donor("id-control", "control", "then")
+    further = Further("kind", ReachKind.CLUSTER, (ONE,), donor)
+    routed = select_networks(with_further((), [further]), include=("*",), exclude=())
+    world = World(clock, [[1.0, *steps, 5.0]])
+    world.settings_now, world.rows = KUBERNETES, list(nodes)
+    world.results = [replace(changes(), networks=routed)]
+    begin = clock.now + 1.0
+    world.run()
+    assert len(world.looks) == 2
+    return world.looks[1] - begin
+
+
+def test_a_container_that_ends_may_be_starting_again(clock: Clock) -> None:
+    die, start = happened("die", "control"), happened("start", "control")
+    moment: Step = lambda: clock.pass_by(0.3)  # noqa: E731
+    alone = seconds_until_the_look(clock, die)
+    assert alone == pytest.approx(follow.RESTART_S)
+    # Then the look need not wait any longer.
+    assert seconds_until_the_look(clock, die, moment, start) == pytest.approx(0.3 + follow.SETTLE_S)
+    # As when several are started again.
+    both = (die, happened("die", "worker"), start, moment, happened("start", "worker"))
+    assert seconds_until_the_look(clock, *both) == pytest.approx(0.3 + follow.SETTLE_S)
+
+
+def test_what_changes_nothing_does_not_put_a_look_off(clock: Clock) -> None:
+    """Such as health checks, of which a busy engine has some each moment."""
+    moment: Step = lambda: clock.pass_by(0.05)  # noqa: E731
+    health = [step for _ in range(40) for step in (moment, happened("exec_die", "web"))]
+    assert seconds_until_the_look(clock, happened("die", "control"), *health) <= 0.56
+    assert seconds_until_the_look(clock, happened("start", "web"), *health) <= 0.16
+
+
+def test_where_another_node_can_lend_the_way_nobody_waits(clock: Clock) -> None:
+    ends = happened("die", "control")
+    soon = seconds_until_the_look(clock, ends, nodes=(WORKER,))
+    assert soon == pytest.approx(follow.SETTLE_S)
+    other = kind("b-worker", "worker", 2, cluster="b")
+    for nodes in ((), (CONTROL,), (WORKER | {"State": "exited"},), (other,)):
+        took = seconds_until_the_look(clock, ends, nodes=nodes)
+        assert took == pytest.approx(follow.RESTART_S)
+    # One that lends nothing may take its time.
+    took = seconds_until_the_look(clock, happened("die", "web"), nodes=(WORKER,))
+    assert took == pytest.approx(follow.RESTART_S)

@@ -8,16 +8,21 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from tests.unit.test_contributing import MODULES, ROOT, said
+from tests.unit.test_contributing import MODULES, ROOT, said, texts
 
 GLOSSARY = ROOT / "docs/reference/glossary.md"
 PLAIN = ROOT / "tests/data/words.txt"
-#: Pages for users; those for developers and the measurements have words of their own.
+#: Pages for users. Left out: docs/benchmarks, whose terms are those of statistics and of what was
+#: measured, and CONTRIBUTING.md and tests/lab, which are for developers.
 PAGES = [
     ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    ROOT / "CHANGELOG.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.name != "benchmarks"),
 ]
 _WORD = re.compile(r"(?<![\w./@:-])[A-Za-z][a-z]+(?:-[a-z]+)*(?![\w@]|[./:-]\w)")
@@ -76,16 +81,80 @@ def help_of(tree: ast.Module) -> Iterator[str]:
             yield ast.get_docstring(node) or ""
 
 
+def whole(tree: ast.Module) -> Iterator[str]:
+    """The texts of a module, each f-string as one: what it fills in may stand between backticks."""
+    filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    pieces = {
+        part.value for node in filled for part in node.values if isinstance(part, ast.Constant)
+    }
+    yield from (text for text in said(tree) if text not in pieces)
+    for node in filled:
+        yield from texts(node)
+
+
+#: What the relay hands to `ip` or a shell, or looks for in a file of the kernel: nobody reads it.
+_FOR_PROGRAMS = re.compile(r"(addr|link|route|mount) |Max open files$")
+#: What a template fills in, where literals may be, and its own statements.
+_FILLED, _STATEMENT = re.compile(r"\{\{(.*?)\}\}"), re.compile(r"\{%.*?%\}")
+_LITERAL = re.compile(r"'([^']*)'|\"([^\"]*)\"|`([^`]*)`")
+
+
+class _Page(HTMLParser):
+    """What somebody reads of a page or picture: its text, and the attributes that are shown."""
+
+    def __init__(self, template: str) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+        self.feed(_STATEMENT.sub(" ", _FILLED.sub(_literals, template)))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        read = ("title", "placeholder", "aria-label")
+        self.shown += [value for name, value in attrs if value and name in read]
+
+    def handle_data(self, data: str) -> None:
+        self.shown.append(data)
+
+
+def _literals(filled: re.Match[str]) -> str:
+    # A single one is a key or a format.
+    return " ".join(text for text in map(_inside, _LITERAL.finditer(filled[1])) if " " in text)
+
+
+def _inside(literal: re.Match[str]) -> str:
+    return next(text for text in literal.groups() if text is not None)
+
+
+def of_template(path: Path) -> str:
+    """What a template says to people: the map, the scripts' messages, the comments of files."""
+    text = path.read_text(encoding="utf-8")
+    match path.parent.name, path.name:
+        case "map", name if name.endswith((".html.j2", ".svg.j2")):
+            return "\n\n".join(_Page(text).shown)
+        case "map", "page.js":
+            values = "\n".join(re.findall(r"textContent = (.*);", text))
+            return "\n\n".join(map(_inside, _LITERAL.finditer(values)))
+        case "server", name if name.endswith(".sh"):
+            # Lines for iptables begin with another character, or have no space.
+            return "\n\n".join(re.findall(r'echo "([\w$][^"]* [^"]*)"', text))
+        case (("agent" | "client"), _):
+            return "\n\n".join(re.findall(r"^(?:# |Description=)(.*)$", text, re.MULTILINE))
+        case _:
+            return ""
+
+
 def spoken() -> Iterator[tuple[str, str]]:
     """Everything for users: where it is, and its text."""
     for page in PAGES:
         yield page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")
     for module, tree in MODULES.items():
+        phrases = [text for text in whole(tree) if " " in text]
         if module.startswith("relay/"):
-            continue
-        texts = [text for text in said(tree) if " " in text]
-        texts += help_of(tree) if module.startswith("cli/") else ()
-        yield f"macnet/{module}", "\n\n".join(texts)
+            phrases = [text for text in phrases if not _FOR_PROGRAMS.match(text)]
+        phrases += help_of(tree) if module.startswith("cli/") else ()
+        yield f"macnet/{module}", "\n\n".join(phrases)
+    for path in sorted((ROOT / "templates").rglob("*.*")):
+        if text := of_template(path):
+            yield path.relative_to(ROOT).as_posix(), text
 
 
 @pytest.mark.parametrize(
@@ -98,6 +167,24 @@ def test_each_word_is_plain_or_explained(where: str, text: str) -> None:
         f"macnet: explain it in {GLOSSARY.relative_to(ROOT)}. One that every reader of technical "
         f"English knows: add it to {PLAIN.relative_to(ROOT)}."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("map/main.html.j2", "pasta, which is slower"),
+        ("map/main.html.j2", "a click copies an address"),
+        ("map/page.html.j2", "Search containers"),
+        ("map/page.js", "is selected"),
+        ("map/picture.svg.j2", "no running container"),
+        ("server/install.sh", "is too old: use a base image"),
+        ("server/server.sh", "error: the list of subnets is not in effect"),
+        ("client/profile.ovpn.j2", "This file holds a private key"),
+        ("agent/macnet-watch.service.j2", "follows the Docker engine"),
+    ],
+)
+def test_what_a_template_says_is_seen(name: str, text: str) -> None:
+    assert text in of_template(ROOT / "templates" / name)
 
 
 def test_a_new_term_is_seen() -> None:

@@ -10,6 +10,7 @@ from macnet.names.system.base import (
     apply_command,
 )
 from macnet.names.system.choose import choose_system
+from macnet.names.system.linux import fill_interface
 
 __all__ = [
     "NamesSystem",
@@ -20,4 +21,5 @@ __all__ = [
     "SystemStatus",
     "apply_command",
     "choose_system",
+    "fill_interface",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,13 +12,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from macnet.errors import ConfigError
+from macnet.errors import ConfigError, MacnetError
 from macnet.kubernetes import CLUSTER_DOMAIN
 from macnet.names.domain import parse_domain
+from macnet.paths import Paths
+from macnet.progress import Silent
 from macnet.runner import Completed
+from macnet.state import load_state
 
 #: How the first line of macnet's own files begins, whatever the system.
 MARK = "# macnet: "
+_PORT = re.compile(r"^(?:port |DNS=127\.0\.0\.1:)([0-9]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +43,55 @@ class SystemEntry:
         own = parse_domain(self.domain)
         return (own, CLUSTER_DOMAIN) if self.cluster else (own,)
 
-    @property
-    def header(self) -> str:
-        """The first line of a file that belongs to this tunnel."""
-        return f"{owner_mark(self.tunnel)}; `macnet names off` removes this file."
+
+def user_id() -> int:
+    """The user whose home this is: under sudo a Mac keeps it, and with it the record."""
+    try:
+        return Path.home().stat().st_uid
+    except (OSError, RuntimeError):
+        return os.getuid()
 
 
-def owner_mark(tunnel: str) -> str:
-    """How the first line of a tunnel's own file begins."""
+def header(tunnel: str, user: int) -> str:
+    """The first line of a file that belongs to this tunnel of this user."""
+    return f"{_owner_mark(tunnel, user)}; `macnet names off` removes this file."
+
+
+def _owner_mark(tunnel: str, user: int) -> str:
+    # All users have a tunnel of that name; what they have not in common is the number.
+    return f"{_mark_before(tunnel)} of user {user}"
+
+
+def _mark_before(tunnel: str) -> str:
+    """How the first line began until users were told apart."""
     return f"{MARK}names of containers, tunnel {tunnel}"
 
 
-def is_owned(text: str, tunnel: str) -> bool:
-    """Whether a file's text says that it is this tunnel's."""
-    return text.partition(";")[0] == owner_mark(tunnel)
+def is_owned(text: str, tunnel: str, user: int) -> bool:
+    """Whether a file's text says that it is this tunnel's and this user's.
+
+    One that names no user is where its port is the one in this user's record.
+    """
+    mark = text.partition(";")[0]
+    if mark != _mark_before(tunnel):
+        return mark == _owner_mark(tunnel, user)
+    port = _recorded_port(tunnel)
+    return port is not None and _PORT.findall(text) == [str(port)]
+
+
+def _recorded_port(tunnel: str) -> int | None:
+    try:
+        names = load_state(Paths.default().tunnel(tunnel).state, Silent()).names
+    except MacnetError:
+        return None
+    return names.port if names is not None else None
+
+
+def whose(text: str) -> str:
+    """Whose a file is that is not this tunnel's, in words that follow its path."""
+    if text.startswith(MARK):
+        return "belongs to another user or tunnel of macnet"
+    return "is not macnet's"
 
 
 class SystemState(StrEnum):
@@ -136,9 +177,9 @@ def apply_command(command: RootCommand, run_as_root: RunAsRoot) -> None:
         )
 
 
-def own_files(folder: Path, tunnel: str) -> tuple[Path, ...]:
-    """The files in a folder that belong to a tunnel, by their first line, sorted."""
-    return tuple(path for path, text in read_files(folder) if is_owned(text, tunnel))
+def own_files(folder: Path, tunnel: str, user: int) -> tuple[Path, ...]:
+    """The files in a folder that belong to a user's tunnel, by their first line, sorted."""
+    return tuple(path for path, text in read_files(folder) if is_owned(text, tunnel, user))
 
 
 def read_files(folder: Path) -> list[tuple[Path, str]]:

@@ -20,11 +20,14 @@ from macnet.names.system.base import (
     SystemEntry,
     SystemState,
     SystemStatus,
+    header,
     install_command,
     is_owned,
     own_files,
     read_files,
     remove_command,
+    user_id,
+    whose,
 )
 
 FOLDER = Path("/etc/resolver")
@@ -39,10 +42,14 @@ class MacResolver(NamesSystem):
 
     name = "/etc/resolver"
 
-    def __init__(self, folder: Path = FOLDER, *, root: int = 0) -> None:
-        """``root`` is the user id that the file must belong to."""
+    def __init__(self, folder: Path = FOLDER, *, root: int = 0, user: int | None = None) -> None:
+        """``root`` is the user id that the file must belong to, ``user`` whose tunnels these are.
+
+        Without it, that is who runs this.
+        """
         self._folder = folder
         self._root = root
+        self._user = user_id() if user is None else user
 
     def path(self, domain: str) -> Path:
         """Where macnet's file for a domain is."""
@@ -61,15 +68,15 @@ class MacResolver(NamesSystem):
 
     def _status(self, entry: SystemEntry) -> SystemStatus:
         path = self.path(entry.domain)
-        text = dict(read_files(self._folder)).get(path)
+        files = dict(read_files(self._folder))
         if (rival := self._find_rival(entry)) is not None:
-            said = f"{rival} is not macnet's and answers for {entry.domain}"
+            said = f"{rival} {whose(files.get(rival, ''))} and answers for {entry.domain}"
             return SystemStatus(SystemState.FOREIGN, said, rival)
+        text = files.get(path)
         if text is None:
             return SystemStatus(SystemState.ABSENT, f"there is no {path}", path)
-        if not is_owned(text, entry.tunnel):
-            said = f"{path} does not belong to the tunnel {entry.tunnel}"
-            return SystemStatus(SystemState.FOREIGN, said, path)
+        if not is_owned(text, entry.tunnel, self._user):
+            return SystemStatus(SystemState.FOREIGN, f"{path} {whose(text)}", path)
         if (why := self._why_outdated(entry, text)) is not None:
             return SystemStatus(SystemState.OUTDATED, why, path)
         said = f"{path} names 127.0.0.1, port {entry.port}"
@@ -87,12 +94,12 @@ class MacResolver(NamesSystem):
                 raise ConflictError(status.text, hint=hint)
         if self.status(entry).state is SystemState.CURRENT:
             return None
-        files = {self.path(one.domain): render_file(one) for one in _split(entry)}
+        files = {self.path(one.domain): render_file(one, self._user) for one in _split(entry)}
         return install_command(files, self._left(entry), " ".join(_FLUSH))
 
     def plan_remove(self, tunnel: str) -> RootCommand | None:
         """See `NamesSystem.plan_remove`."""
-        files = own_files(self._folder, tunnel)
+        files = own_files(self._folder, tunnel, self._user)
         return remove_command(files, " ".join(_FLUSH)) if files else None
 
     def plan_flush(self) -> RootCommand | None:
@@ -105,7 +112,7 @@ class MacResolver(NamesSystem):
             (
                 path
                 for path, text in read_files(self._folder)
-                if not is_owned(text, entry.tunnel)
+                if not is_owned(text, entry.tunnel, self._user)
                 and claimed_domain(path.name, text) == entry.domain
             ),
             None,
@@ -113,7 +120,7 @@ class MacResolver(NamesSystem):
 
     def _why_outdated(self, entry: SystemEntry, text: str) -> str | None:
         path = self.path(entry.domain)
-        if text != render_file(entry):
+        if text != render_file(entry, self._user):
             return f"{path} does not say 127.0.0.1, port {entry.port}"
         found = path.lstat()
         if found.st_uid != self._root or not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022:
@@ -123,7 +130,9 @@ class MacResolver(NamesSystem):
     def _left(self, entry: SystemEntry) -> list[Path]:
         """Files of this tunnel for domains that are not answered now."""
         wanted = {self.path(domain) for domain in entry.domains}
-        return [file for file in own_files(self._folder, entry.tunnel) if file not in wanted]
+        return [
+            file for file in own_files(self._folder, entry.tunnel, self._user) if file not in wanted
+        ]
 
 
 def _split(entry: SystemEntry) -> list[SystemEntry]:
@@ -131,10 +140,10 @@ def _split(entry: SystemEntry) -> list[SystemEntry]:
     return [replace(entry, domain=domain, cluster=False) for domain in entry.domains]
 
 
-def render_file(entry: SystemEntry) -> str:
-    """The file's text."""
+def render_file(entry: SystemEntry, user: int | None = None) -> str:
+    """The file's text, of who runs this where no ``user`` is given."""
     return (
-        f"{entry.header}\n"
+        f"{header(entry.tunnel, user_id() if user is None else user)}\n"
         f"domain {entry.domain}\n"
         "nameserver 127.0.0.1\n"
         f"port {entry.port}\n"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from macnet.carriers.said import question
-from macnet.runner import Completed
+from macnet.runner import CommandFailed, Completed
 
 OK = b"HTTP/1.0 200 OK\r\n\r\n"
 
@@ -23,6 +23,8 @@ class FakeSsh:
         self.asked_user = 0
         self.engine_answers = True
         self.shell_says = "there\nusable\nmacnet-end\n"
+        #: Nothing comes back from the other machine any more.
+        self.line_dead = False
         #: What ssh writes to its log when a connection through a forwarding fails.
         self.logs = ""
         self.ports: list[int] = []
@@ -44,6 +46,8 @@ class FakeSsh:
     ) -> Completed:
         words = list(argv)
         self.argvs.append(words)
+        if self.line_dead and "-O" not in words:
+            raise CommandFailed(words, f"did not end within {timeout_s:g} s")
         code, out, err = self._answer(words, interactive)
         return Completed(tuple(words), code, out, err)
 

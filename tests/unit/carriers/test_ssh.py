@@ -20,6 +20,7 @@ from macnet.errors import (
     MacnetError,
     PortTaken,
 )
+from macnet.files import lock
 from macnet.progress import Silent
 from tests.unit.carriers.fake_ssh import FakeSsh
 
@@ -178,6 +179,34 @@ def test_a_dead_line_costs_one(folder: Path) -> None:
     with pytest.raises(MacnetError):
         start(folder, ssh)
     assert ssh.logins == 2
+
+
+def test_after_a_sleep_a_dead_line_is_not_waited_for(folder: Path) -> None:
+    ssh = FakeSsh()
+    assert not carrier(folder, ssh).drop_if_dead()
+    assert not folder.exists()
+    start(folder, ssh)
+    carrier(folder, ssh).carry(13194)
+    # Nobody listens at the port that is asked for: an answer all the same.
+    ssh.closed_ports.add(1)
+    assert not carrier(folder, ssh).drop_if_dead()
+    assert carrier(folder, ssh).running()
+    ssh.line_dead = True
+    assert carrier(folder, ssh).drop_if_dead()
+    assert not carrier(folder, ssh).running()
+    assert ssh.logins == 1
+    ssh.line_dead = False
+    assert start(folder, ssh)
+    assert ssh.ports == [13194]
+
+
+def test_what_another_macnet_changes_is_not_dropped(folder: Path) -> None:
+    ssh = FakeSsh()
+    start(folder, ssh)
+    ssh.line_dead = True
+    with lock(folder / "lock"):
+        assert not carrier(folder, ssh).drop_if_dead()
+    assert carrier(folder, ssh).running()
 
 
 def test_a_port_that_may_not_be_forwarded(folder: Path) -> None:

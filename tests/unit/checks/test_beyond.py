@@ -14,9 +14,9 @@ from macnet.checks.base import Finding
 from macnet.checks.facts import Facts, JoinerLane
 from macnet.cli import views
 from macnet.helper.spec import Joiner
-from macnet.models import Donor, Further, ReachKind
+from macnet.models import Donor, Further, Network, ReachKind, Subnet
 from macnet.names.client import Reply
-from macnet.networks import select_networks, with_further
+from macnet.networks import PRIVATE_BLOCKS, select_networks, with_further
 from tests.unit.checks.fakes import FakeResolver, container
 from tests.unit.checks.world import World
 
@@ -39,13 +39,20 @@ def facts(
     answers: Mapping[IPAddress, Reply] | None = None,
     info: object = None,
     swarm: tuple[Sequence[Any], ...] = ((), (), ()),
+    docker: Sequence[Network] = (),
+    reserved: Sequence[tuple[IPNetwork, str]] = (),
+    exclude: Sequence[str] = (),
 ) -> Facts:
-    selected = select_networks(with_further((), further), include=("*",), exclude=())
+    """``reserved`` is what this machine has, as `select_networks` gets it."""
+    selected = select_networks(
+        with_further(docker, further), include=("*",), exclude=exclude, reserved=reserved
+    )
     found = SimpleNamespace(
         selected=selected,
         joined=joined or {},
         resolver=FakeResolver(0, clusters=dict(answers or {})),
         info=info,
+        taken=tuple(net for net, _ in reserved),
         engine=SimpleNamespace(swarm=lambda: swarm),
     )
     found.why_not_joined = MethodType(Facts.why_not_joined, found)
@@ -72,6 +79,65 @@ def test_a_cluster_that_is_not_reached_is_a_warning() -> None:
     assert "/etc/x" in first.evidence
     assert second.fix is not None
     assert "--also kubernetes=" in second.fix
+
+
+VPN = (IPNetwork("10.0.0.0/8"), "another VPN's route 10.0.0.0/8 (utun4)")
+PODS_ONLY = (IPNetwork("10.244.0.0/14"), "another VPN's route 10.244.0.0/14 (utun4)")
+
+
+def test_a_vpn_that_has_both_ranges_of_a_cluster_needs_another_range() -> None:
+    """Choosing the cluster by name would change nothing."""
+    (found,) = beyond.cluster(facts(KIND, reserved=[VPN]))
+    assert (found.outcome, found.subject) == (Outcome.WARN, "kind")
+    assert found.evidence.startswith("it is not reached: 10.244.0.0/16 overlaps another VPN")
+    assert "10.96.0.0/16 overlaps" in found.evidence
+    assert found.fix == "`macnet setup --remap auto` reaches it under other addresses"
+
+
+def test_a_range_of_a_cluster_that_is_left_out_is_not_told_as_reached() -> None:
+    (found,) = beyond.cluster(facts(KIND, reserved=[PODS_ONLY]))
+    assert found.outcome is Outcome.WARN
+    assert found.evidence.startswith("10.96.0.0/16, read from kind-control-plane:/etc")
+    assert "; not reached: 10.244.0.0/16 overlaps another VPN's route" in found.evidence
+    assert found.fix is not None
+    assert "--remap auto" in found.fix
+
+
+def test_where_no_range_is_free_for_a_cluster_it_needs_others_of_its_own() -> None:
+    everything = [(net, "the network of en0") for net in PRIVATE_BLOCKS]
+    (found,) = beyond.cluster(facts(KIND, reserved=everything))
+    assert found.fix == "make the cluster again with other ranges"
+
+
+def test_a_cluster_is_told_with_the_addresses_under_which_it_is_seen() -> None:
+    fake = facts(KIND)
+    (item,) = fake.selected
+    pods, services = item.subnets
+    seen = replace(pods, seen=IPNetwork("172.30.0.0/16"))
+    fake.selected = (replace(item, subnets=(seen, services)),)
+    (found,) = beyond.cluster(fake)
+    assert found.outcome is Outcome.OK
+    assert found.evidence.startswith("10.244.0.0/16 as 172.30.0.0/16, 10.96.0.0/16, read from")
+
+
+def test_what_else_keeps_a_cluster_away_has_a_fix_that_helps() -> None:
+    bridge = Network(
+        "1", "app", "bridge", "local", internal=False, subnets=(Subnet(IPNetwork("10.96.5.0/24")),)
+    )
+    public = replace(KIND, donor=None, reason="8.8.0.0/16 is no private range: name it")
+    stopped = replace(KIND, donor=None, reason="the container kind-control-plane does not run")
+    cases = [
+        (facts(KIND, docker=[bridge]), "`macnet setup --exclude`"),
+        (facts(KIND, exclude=["kubernetes=*"]), "`macnet setup --unset exclude`"),
+        (facts(public), "--also RANGE=CONTAINER"),
+        (facts(stopped), "start the cluster"),
+    ]
+    for given, fix in cases:
+        found = beyond.cluster(given)[-1]
+        assert found.outcome is Outcome.WARN
+        assert found.fix is not None
+        assert fix in found.fix
+        assert "kubernetes=NAME" not in found.fix
 
 
 def test_no_cluster_is_nothing_to_look_at() -> None:

@@ -12,12 +12,21 @@ from netaddr import IPAddress
 from macnet.checks import Outcome, Report, check_ids, names
 from macnet.checks.facts import Facts
 from macnet.models import Further, PortOwner
+from macnet.names import ports
 from macnet.names.client import Reply
 from macnet.names.system import SystemState, SystemStatus
+from macnet.names.system.linux import ByHand
 from macnet.networks import select_networks, with_further
 from macnet.state import save_state
 from tests.unit.checks.world import NAMES, World, all_ok
 from tests.unit.names.test_upstream import KIND
+
+
+@pytest.fixture(autouse=True)
+def free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody holds a UDP port, whatever runs beside the tests."""
+    monkeypatch.setattr(ports, "find_udp_holder", lambda port: None)
+
 
 Fault = Callable[[World], object]
 CLUSTER_NAME = "kubernetes.default.svc.cluster.local"
@@ -107,6 +116,21 @@ def test_one_cause_one_failure(world: World, name: str) -> None:
     assert {r.cause for r in report.results if r.outcome is Outcome.SKIP} <= {expected}
 
 
+def test_a_program_that_holds_udp_alone_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing, or no DNS; `macnet watch` may well run."""
+    world.names_on()
+    world.names_owner = None
+    world.resolver.silence = Reply(problem="no answer within 2 s")
+    monkeypatch.setattr(ports, "find_udp_holder", PortOwner)
+    (failure,) = world.check().failures
+    assert failure.id == "names.port"
+    assert "another program has 127.0.0.1:13153" in failure.evidence
+    assert "no answer within 2 s" in failure.evidence
+    assert "names on --port" in (failure.fix or "")
+
+
 def test_off_they_say_nothing(world: World) -> None:
     report = world.check()
     assert all_ok(report)
@@ -139,6 +163,20 @@ def test_a_system_that_the_user_tells(world: World) -> None:
     world.resolver.system = Reply(problem="unknown")
     (failure,) = world.check().failures
     assert failure.fix == "`sudo resolvectl dns tun0 127.0.0.1:13153`; do this"
+
+
+def test_the_fix_for_an_older_systemd_can_be_typed(world: World) -> None:
+    world.names_on()
+    told(SystemState.MANUAL)(world)
+    world.resolver.system = Reply(problem="unknown")
+    entry = world.facts().names_entry
+    world.names_system.steps = ByHand(resolved=True).instructions(entry)
+    (failure,) = world.check().failures
+    assert "`sudo resolvectl dns utun4 127.0.0.1:13153`" in (failure.fix or "")
+    assert "INTERFACE" not in (failure.fix or "")
+    world.interfaces.pop()
+    found = names._not_asking(world.facts(), "docker.test", Reply())
+    assert "`macnet status` shows" in (found.fix or "")
 
 
 def test_a_named_target_is_asked_for(world: World) -> None:

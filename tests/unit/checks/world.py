@@ -160,6 +160,7 @@ class World:
             token=TOKEN,
             network="bridge",
             pki_fingerprint=self.pki.fingerprint,
+            home=self.paths.home,
         )
         for role, number in (("server", 1), ("relay", 2)):
             labels = {LABEL_ROLE: role, LABEL_NAME: "macnet", LABEL_SPEC: spec.digest()}

@@ -34,4 +34,5 @@ SPEC = HelperSpec(
     token=TOKEN,
     network="bridge",
     pki_fingerprint="f" * 64,
+    home="e" * 16,
 )

@@ -206,6 +206,12 @@ def test_a_helper_of_another_token_is_not_replaced(running: Helper, engine: Mode
     with pytest.raises(ForeignContainer, match="another MACNET_HOME"):
         running.ensure_relay(other)
     assert engine.log == []
+    foreign = replace(other, home="d" * 16)
+    with pytest.raises(ForeignContainer, match="another user's"):
+        running.ensure_server(foreign, pki(), ROUTES, take_over=True)
+    with pytest.raises(ForeignContainer, match="another user's"):
+        running.ensure_relay(foreign, take_over=True)
+    assert engine.log == []
     assert running.ensure_server(other, pki(), ROUTES, take_over=True)
     assert running.ensure_relay(other, take_over=True)
 

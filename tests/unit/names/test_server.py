@@ -121,6 +121,48 @@ def test_a_change_that_the_engine_tells_too_early_is_seen_all_the_same(
     assert world.looks == looks + 3
 
 
+def test_an_address_of_another_version_is_not_denied_while_something_changes(
+    world: World, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`docker network connect six a`, and a program that asks at once."""
+    monkeypatch.setattr(module, "AGAIN_S", (0.2, 10.0))
+    monkeypatch.setattr(module, "PATIENCE_S", 10.0)  # the machine may be busy
+    until(lambda: bool(server.zone.names))
+    world.hold = hold = threading.Event()
+    server.changed()
+    assert world.held.acquire(timeout=10)
+    # That look has perhaps read its list already.
+    world.engine.rows[0] = container("a", "app=172.20.0.2", "app=fd00:20::2")
+    assert ask(server, "a") == "172.20.0.2"
+    assert ask(server, "a", "MX") == "NOERROR"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, server, "a", "AAAA")
+        until(lambda: len(server._tasks) == 1)
+        world.hold = None
+        hold.set()
+        assert asked.result(10) == "fd00:20::2"
+    # Where it has none, that is said, and once nothing changes any more without a look.
+    world.engine.rows[0] = container("a", "app=172.20.0.2")
+    server.changed()
+    assert ask(server, "a", "AAAA") == "NOERROR"
+    server._again = []
+    looks = world.looks
+    assert ask(server, "a", "AAAA") == "NOERROR"
+    assert world.looks == looks
+
+
+def test_what_is_known_is_said_where_the_engine_hangs_after_a_change(
+    world: World, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    until(lambda: bool(server.zone.names))
+    world.hold = threading.Event()
+    server.changed()
+    assert world.held.acquire(timeout=10)
+    assert ask(server, "a", "AAAA") == "NOERROR"
+    assert ask(server, "x") == "SERVFAIL"
+
+
 def test_an_engine_that_is_back_is_found_before_its_events_come_again(
     world: World, server: NameServer
 ) -> None:
@@ -184,6 +226,25 @@ def test_without_an_engine_from_the_start(world: World) -> None:
     with running(world) as server:
         assert ask(server, "a") == "SERVFAIL"
         assert server.problem is world.error
+
+
+@pytest.mark.parametrize("error", [OSError("no such interface"), KeyError("Id")])
+def test_what_nobody_expected_ends_no_looks(
+    world: World, server: NameServer, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """psutil fails so where an interface vanishes meanwhile; a bug does too."""
+    assert ask(server, "a") == "172.20.0.2"
+    world.error = error
+    for _ in range(3):
+        assert ask(server, "x") == "SERVFAIL"
+    assert server.problem is error
+    assert ask(server, "a") == "172.20.0.2"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    world.error = None
+    assert ask(server, "x") == "NXDOMAIN"
+    assert server.problem is None
 
 
 def test_an_engine_that_hangs_is_not_waited_for_long(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess  # noqa: TID251 - plays root's shell
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,20 @@ from macnet.names.system import (
     SystemState,
     apply_command,
     choose_system,
+    fill_interface,
 )
+from macnet.names.system.base import user_id
 from macnet.names.system.linux import ByHand, Delegate, render_delegate
 from macnet.names.system.macos import MacResolver, claimed_domain, render_file
+from macnet.paths import Paths
 from macnet.runner import CommandFailed, Completed
+from macnet.state import NamesChoice, TunnelState, save_state
 
 ENTRY = SystemEntry("macnet", "docker.test", 13153)
 OTHER = SystemEntry("work", "docker-work.test", 13154)
 BOTH = SystemEntry("macnet", "docker.test", 13153, cluster=True)
+#: How files began until users were told apart.
+BEFORE = "# macnet: names of containers, tunnel macnet"
 
 
 class Root:
@@ -45,8 +51,27 @@ class Root:
         return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
 
 
-def mac(folder: Path) -> MacResolver:
-    return MacResolver(folder / "resolver", root=os.getuid())
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this user's records are."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("MACNET_HOME", str(folder))
+    return folder
+
+
+def mac(folder: Path, user: int | None = None) -> MacResolver:
+    return MacResolver(folder / "resolver", root=os.getuid(), user=user)
+
+
+def linux(folder: Path, user: int | None = None) -> Delegate:
+    return Delegate(folder / "delegates", user=user)
+
+
+def remember(home: Path, port: int) -> None:
+    """A record with names on this port."""
+    path = Paths(home, home / "config.toml").tunnel("macnet").state
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_state(path, TunnelState(names=NamesChoice("docker.test", port)))
 
 
 def install(system: MacResolver | Delegate, entry: SystemEntry = ENTRY) -> bool:
@@ -57,8 +82,8 @@ def install(system: MacResolver | Delegate, entry: SystemEntry = ENTRY) -> bool:
 
 
 def test_the_file_says_all_that_macos_has_to_know() -> None:
-    assert render_file(ENTRY) == (
-        "# macnet: names of containers, tunnel macnet; `macnet names off` removes this file.\n"
+    assert render_file(ENTRY, 501) == (
+        f"{BEFORE} of user 501; `macnet names off` removes this file.\n"
         "domain docker.test\n"
         "nameserver 127.0.0.1\n"
         "port 13153\n"
@@ -108,6 +133,64 @@ def test_a_file_of_another_user_is_not_good_enough(tmp_path: Path) -> None:
     status = MacResolver(tmp_path / "resolver", root=os.getuid() + 1).status(ENTRY)
     assert status.state is SystemState.OUTDATED
     assert "not a file of root" in status.text
+
+
+@pytest.mark.parametrize("make", [mac, linux])
+def test_two_users_have_each_their_own_file(
+    tmp_path: Path, make: Callable[[Path, int], MacResolver | Delegate]
+) -> None:
+    """The tunnel of each is called macnet, unless somebody says otherwise."""
+    first, second = make(tmp_path, 501), make(tmp_path, 502)
+    assert install(first)
+    theirs = SystemEntry("macnet", "docker.test", 13154)
+    assert second.status(theirs).state is SystemState.FOREIGN
+    with pytest.raises(ConflictError, match="belongs to another user"):
+        second.plan_install(theirs)
+    assert second.plan_remove("macnet") is None
+    other = SystemEntry("macnet", "docker-two.test", 13154)
+    assert install(second, other)
+    command = second.plan_remove("macnet")
+    assert command is not None
+    apply_command(command, Root())
+    assert first.status(ENTRY).state is SystemState.CURRENT
+    assert second.status(other).state is SystemState.ABSENT
+
+
+@pytest.mark.parametrize("make", [mac, linux])
+def test_a_file_that_names_no_user_is_that_of_the_port(
+    tmp_path: Path, home: Path, make: Callable[[Path, int], MacResolver | Delegate]
+) -> None:
+    system = make(tmp_path, 501)
+    install(system)
+    path = system.status(ENTRY).path
+    assert path is not None
+    old = path.with_name(path.name.replace("-501", ""))
+    text = path.read_text().replace(" of user 501", "")
+    path.unlink()
+    old.write_text(text)
+    assert text.startswith(f"{BEFORE};")
+    # Without a record, and with another port in it, it is somebody else's.
+    for port in (None, 13154):
+        if port is not None:
+            remember(home, port)
+        assert system.status(ENTRY).state is SystemState.FOREIGN
+        assert system.plan_remove("macnet") is None
+    remember(home, ENTRY.port)
+    assert system.plan_remove("macnet") is not None
+    assert install(system, SystemEntry("macnet", "docker.test", 14000))
+    assert install(system)
+    assert system.status(ENTRY).state is SystemState.CURRENT
+    assert list(path.parent.iterdir()) == [path]
+    assert "of user 501" in path.read_text()
+
+
+def test_who_runs_this_is_told_by_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Mac sudo keeps it, and with it the record."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert user_id() == tmp_path.stat().st_uid
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    assert user_id() == 12345
 
 
 def test_another_domain_of_the_same_tunnel_takes_the_place_of_the_first(tmp_path: Path) -> None:
@@ -263,6 +346,20 @@ def test_linux_is_told_of_a_clusters_domain_too() -> None:
     steps = ByHand(resolved=False).instructions(BOTH)
     assert "server=/docker.test/127.0.0.1#13153" in steps[0]
     assert "server=/cluster.local/127.0.0.1#13153" in steps[1]
+
+
+def test_what_is_to_be_typed_on_linux_has_the_interface() -> None:
+    steps = ByHand(resolved=True).instructions(ENTRY)
+    assert fill_interface(steps, "tun3") == (
+        "sudo resolvectl dns tun3 127.0.0.1:13153",
+        "sudo resolvectl domain tun3 '~docker.test'",
+        "both again after each connect, as they end with the interface",
+    )
+    # Before the tunnel is connected there is none.
+    assert fill_interface(steps, None) == steps
+    assert "`macnet status` shows" in steps[-1]
+    other = ByHand(resolved=False).instructions(ENTRY)
+    assert fill_interface(other, "tun3") == other
 
 
 class Runner:

@@ -48,6 +48,18 @@ def test_nothing_is_denied_before_the_engine_was_asked() -> None:
         assert ask(table, name, fresh=True) == then
 
 
+def test_an_address_of_the_other_version_may_have_just_come() -> None:
+    table = table_of(A, B)
+
+    def ask_lacking(name: str, version: int, *, fresh: bool = False) -> str:
+        return told(table.settle(f"{name}.{DOMAIN}", 0, fresh=fresh, lacking=version))
+
+    assert ask_lacking("b", 4) == "172.20.0.3"
+    assert ask_lacking("b", 6) == "ask the engine"
+    assert ask_lacking("b", 6, fresh=True) == "172.20.0.3"
+    assert ask_lacking("a", 6) == "172.20.0.2 fd00:20::2"
+
+
 def test_a_stopped_container_keeps_its_addresses_for_ten_seconds() -> None:
     table = table_of(A, B)
     table.replace(zone_of(B), 100)

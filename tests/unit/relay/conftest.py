@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ from tests.unit.relay.kernel import Kernel, running
 
 
 @pytest.fixture
-def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
-    with running(tmp_path, monkeypatch) as (found, _):
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    with running(monkeypatch) as (found, _):
         yield found
 
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
-from pathlib import Path
 from queue import SimpleQueue
 from typing import cast
 
 import pytest
 
 from macnet.relay import lane as module
-from macnet.relay.allowlist import Allowlist
+from macnet.relay.allowlist import pack_list
 from macnet.relay.flow import Flow
 from macnet.relay.lane import Lane
 from macnet.relay.netfilter import Held, Mark, Queue
@@ -25,6 +24,7 @@ from macnet.relay.netfilter import Held, Mark, Queue
 HOST = socket.inet_aton("127.0.0.1")
 #: What the client sees; the allowlist maps it to 127.0.0.1.
 SEEN = socket.inet_aton("10.9.8.1")
+ALLOWED = "127.0.0.0/8\n10.9.8.0/24=127.0.0.0/24\n"
 Verdict = tuple[int, Mark | None]
 
 
@@ -41,6 +41,8 @@ class Kernel:
     woken: socket.socket
     waker: socket.socket
     listener: socket.socket
+    #: The supervisor's end of the lifeline.
+    lifeline: socket.socket
     packets: SimpleQueue[Held] = field(default_factory=SimpleQueue)
     verdicts: SimpleQueue[Verdict] = field(default_factory=SimpleQueue)
     redirected: dict[int, Flow] = field(default_factory=dict)
@@ -96,21 +98,18 @@ class Kernel:
 
 
 @contextmanager
-def running(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int = 100
-) -> Iterator[tuple[Kernel, Lane]]:
-    (tmp_path / "subnets.applied").write_text("127.0.0.0/8\n10.9.8.0/24=127.0.0.0/24\n")
+def running(monkeypatch: pytest.MonkeyPatch, limit: int = 100) -> Iterator[tuple[Kernel, Lane]]:
     with ExitStack() as stack:
         woken, waker = map(stack.enter_context, socket.socketpair())
-        lifeline, ours = map(stack.enter_context, socket.socketpair())
+        both = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        lifeline, ours = map(stack.enter_context, both)
+        ours.send(pack_list(ALLOWED))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         listener.setblocking(False)
-        kernel = Kernel(woken, waker, listener)
+        kernel = Kernel(woken, waker, listener, ours)
         monkeypatch.setattr(module, "accepted_flow", kernel.flow_of)
-        folder = os.open(tmp_path, os.O_RDONLY)
-        stack.callback(os.close, folder)
-        lane = Lane(cast(Queue, kernel), [listener], Allowlist(folder), limit)
-        thread = threading.Thread(target=lane.run, args=(lifeline.fileno(),))
+        lane = Lane(cast(Queue, kernel), [listener], limit)
+        thread = threading.Thread(target=lane.run, args=(lifeline,))
         thread.start()
         try:
             yield kernel, lane

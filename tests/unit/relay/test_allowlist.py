@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from macnet.relay.allowlist import VM, Allowlist, Home, parse_rules
+from macnet.relay.allowlist import VM, Allowlist, Applied, Home, pack_list, parse_rules, unpack_list
 
 LIST = "172.17.0.0/16\n10.200.1.0/24=172.82.0.0/24\nfd00:82::/64\n"
 
@@ -46,20 +46,29 @@ def put(tmp_path: Path, text: str) -> None:
         ("::ffff:172.17.0.2", None),
     ],
 )
-def test_real_addresses(tmp_path: Path, folder: int, seen: str, real: str | None) -> None:
-    put(tmp_path, LIST)
-    assert Allowlist(folder).real(packed(seen)) == (packed(real) if real else None)
+def test_real_addresses(seen: str, real: str | None) -> None:
+    assert Allowlist(LIST).real(packed(seen)) == (packed(real) if real else None)
 
 
 def test_it_follows_the_file(tmp_path: Path, folder: int) -> None:
-    allowlist, web = Allowlist(folder), packed("172.17.0.2")
-    assert allowlist.real(web) is None
+    applied, other = Applied(folder), "172.18.0.0/16\n"
+    assert applied.text() is None
     put(tmp_path, LIST)
-    assert allowlist.real(web) == web
+    assert applied.text() == LIST
     (tmp_path / "subnets.applied").unlink()
-    assert allowlist.real(web) == web, "the server is changing its rules"
-    put(tmp_path, "172.18.0.0/16\n")
-    assert allowlist.real(web) is None
+    assert applied.text() == LIST, "the server is changing its rules"
+    put(tmp_path, other)
+    assert applied.text() == other
+
+
+def test_the_empty_list_allows_nothing() -> None:
+    assert Allowlist().real(packed("172.17.0.2")) is None
+
+
+@pytest.mark.parametrize("text", [LIST, ""])
+def test_a_message_is_never_the_end(text: str) -> None:
+    assert pack_list(text)
+    assert unpack_list(pack_list(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -74,18 +83,18 @@ def test_what_is_no_list(tmp_path: Path, folder: int, text: str) -> None:
     with pytest.raises(ValueError):
         parse_rules(text)
     put(tmp_path, text)
-    assert Allowlist(folder).real(packed("172.17.0.2")) is None
+    assert Applied(folder).text() is None
 
 
 def test_a_link_is_not_followed(tmp_path: Path, folder: int) -> None:
     (tmp_path / "other").write_text(LIST)
     (tmp_path / "subnets.applied").symlink_to(tmp_path / "other")
-    assert Allowlist(folder).real(packed("172.17.0.2")) is None
+    assert Applied(folder).text() is None
 
 
-def test_each_lane_has_its_own_subnets(tmp_path: Path, folder: int) -> None:
-    put(tmp_path, f"{LIST}10.20.0.0/16 1 ab\n10.9.0.0/24=10.30.0.0/24 2 cd\nfd00:20::/64 1 ab\n")
-    allowlist, one, two = Allowlist(folder), Home(1, "ab"), Home(2, "cd")
+def test_each_lane_has_its_own_subnets() -> None:
+    further = "10.20.0.0/16 1 ab\n10.9.0.0/24=10.30.0.0/24 2 cd\nfd00:20::/64 1 ab\n"
+    allowlist, one, two = Allowlist(LIST + further), Home(1, "ab"), Home(2, "cd")
     assert allowlist.real(packed("10.20.0.1"), one) == packed("10.20.0.1")
     assert allowlist.real(packed("10.9.0.1"), two) == packed("10.30.0.1")
     for home, address in [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -74,12 +74,11 @@ def test_a_reset_stays_a_reset(kernel: Kernel, service: socket.socket, who: str)
 
 
 def test_beyond_the_limit_a_connection_waits(
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     service: socket.socket,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with running(tmp_path, monkeypatch, limit=1) as (kernel, _):
+    with running(monkeypatch, limit=1) as (kernel, _):
         with kernel.connect(port_of(service)), answer(service):
             late = syn(Flow(HOST, 1000, HOST, port_of(service)))
             assert kernel.verdict(late) is None
@@ -87,6 +86,69 @@ def test_beyond_the_limit_a_connection_waits(
         assert settled(lambda: kernel.verdict(late) == Mark.CONNECTED)
     said = capfd.readouterr().err.splitlines()
     assert said == ["relay: there are 1 TCP connections: further ones must wait"]
+
+
+def test_without_descriptors_the_listeners_rest(
+    kernel: Kernel,
+    service: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What waits there stays ready: to try at once again would take all of a processor."""
+    accept, tries, lacking = socket.socket.accept, list[int](), threading.Event()
+
+    def fails(self: socket.socket) -> tuple[socket.socket, object]:
+        if self is kernel.listener and lacking.is_set():
+            tries.append(1)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "accept", fails)
+    lacking.set()
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        client.sendall(b"late")
+        assert settled(lambda: len(tries) == 2)
+        threading.Event().wait(0.5)
+        assert len(tries) < 10
+        lacking.clear()
+        assert server.recv(100) == b"late"
+    said = capfd.readouterr().err.splitlines()
+    assert said == ["relay: new TCP connections must wait: Too many open files"]
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_without_descriptors_for_a_pipe_an_open_connection_waits(
+    kernel: Kernel,
+    service: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    way: str,
+) -> None:
+    """It is neither reset nor forgotten, and the lane does not spin."""
+    pipe2, tries, lacking = os.pipe2, list[int](), threading.Event()
+
+    def fails(flags: int) -> tuple[int, int]:
+        if lacking.is_set():
+            tries.append(1)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return pipe2(flags)
+
+    monkeypatch.setattr("macnet.relay.pair.os.pipe2", fails)
+    lacking.set()
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        first, other = (client, server) if way == "up" else (server, client)
+        first.sendall(b"late")
+        first.shutdown(socket.SHUT_WR)
+        assert settled(lambda: len(tries) > 3)
+        before = len(tries)
+        threading.Event().wait(0.5)
+        assert len(tries) < before + 15
+        lacking.clear()
+        assert other.recv(100) == b"late"
+        assert other.recv(100) == b""
+    assert capfd.readouterr().err.splitlines() == [
+        "relay: open TCP connections must wait: there are no descriptors for them"
+    ]
 
 
 def test_no_descriptor_is_left_of_a_thousand(kernel: Kernel, service: socket.socket) -> None:
@@ -120,5 +182,5 @@ def test_idle_connections_have_no_pipes(kernel: Kernel, service: socket.socket) 
 
 
 def test_limits() -> None:
-    assert connection_limit(1024) == 240
+    assert connection_limit(1024) == 160
     assert connection_limit(10) == 1

@@ -92,4 +92,4 @@ def test_a_failure_is_said_once(
     ours.restore()
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
-    assert "cannot widen ping_group_range" in said[0]
+    assert "cannot change ping_group_range" in said[0]

@@ -39,6 +39,8 @@ class World:
     #: What the server's list says of joiners, and the processes of those that are there.
     homes: dict[Home, tuple[Network, ...]] = field(default_factory=dict)
     joiners: dict[str, int] = field(default_factory=dict)
+    #: How often the lane of each way was told the list.
+    informed: dict[str, int] = field(default_factory=dict)
 
     # As `Signals`
 
@@ -106,6 +108,9 @@ class Parts:
     def route(self, subnets: tuple[Network, ...]) -> None:
         self.world.log.append(f"route{self.suffix} {' '.join(map(str, subnets))}")
 
+    def inform(self) -> None:
+        self.world.informed[self.suffix] = self.world.informed.get(self.suffix, 0) + 1
+
     def detach(self) -> None:
         self.world.running -= {f"pasta{self.suffix}", f"lane{self.suffix}"}
         self.world.log.append(f"end{self.suffix}")
@@ -117,7 +122,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(module, "ATTACHED", tmp_path / "attached")
     monkeypatch.setattr(module, "detach_name", lambda: None)
     monkeypatch.setattr(module, "find_server", lambda _: made.server)
-    monkeypatch.setattr(module, "Attachment", lambda pid, _: cast(Attachment, Server(made, pid)))
+    monkeypatch.setattr(module, "Attachment", lambda pid, *_: cast(Attachment, Server(made, pid)))
     monkeypatch.setattr(module, "WAYS", tmp_path / "ways")
     monkeypatch.setattr(joined, "WAYS", tmp_path / "ways")
     monkeypatch.setattr(joined, "find_joiner", lambda _, key: made.joiners.get(key))
@@ -254,6 +259,14 @@ def test_a_way_that_does_not_start_holds_up_no_other(
     assert said.count("relay: joiner 1: cannot attach: no interface") == 1
 
 
+def test_every_lane_hears_of_the_list_at_each_look(world: World) -> None:
+    """Also where another part of its way does not start."""
+    world.homes, world.joiners = {ONE: (PODS,)}, {"one": 21}
+    world.failing = {"pasta": OSError("no tap"), "pasta 1": OSError("no tap")}
+    run(world, nothing, nothing)
+    assert world.informed == {"": 3, " 1": 3}
+
+
 def test_a_joiner_that_took_the_number_of_another_gets_a_way_of_its_own(world: World) -> None:
     world.homes, world.joiners = {ONE: (PODS,)}, {"one": 21, "next": 23}
     run(world, lambda: setattr(world, "homes", {Home(1, "next"): (PODS,)}), nothing)
@@ -276,8 +289,9 @@ def test_signals_cut_a_wait_short() -> None:
         "from macnet.relay.supervisor import Signals, Stopped\n"
         "signals = Signals()\n"
         "began = time.monotonic()\n"
-        "os.kill(os.getpid(), signal.SIGCHLD)\n"
-        "signals.wait(20)\n"
+        "for number in (signal.SIGCHLD, signal.SIGIO):\n"
+        "    os.kill(os.getpid(), number)\n"
+        "    signals.wait(20)\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
         "try:\n"
         "    signals.wait(20)\n"

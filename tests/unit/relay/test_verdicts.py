@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from pathlib import Path
+from dataclasses import replace
 from queue import Empty
 
 import pytest
 
 from macnet.relay import lane as module
+from macnet.relay.allowlist import pack_list
 from macnet.relay.flow import Flow
 from macnet.relay.netfilter import Mark
 from tests.unit.relay.kernel import (
@@ -85,6 +86,21 @@ def test_a_client_whose_port_the_kernel_had_to_change(
         assert client.recv(100) == b"here"
 
 
+def test_a_port_that_the_kernel_has_given_is_free_to_the_client(
+    kernel: Kernel, service: socket.socket
+) -> None:
+    """And the one that it took away is not."""
+    kernel.shift = 1
+    with kernel.connect(port_of(service)) as client, answer(service) as server:
+        own = kernel.redirected[client.getsockname()[1]]
+        client.sendall(b"x")
+        assert server.recv(100) == b"x"
+        assert kernel.verdict(syn(own)) is None
+        given = replace(own, source_port=own.source_port + 1)
+        assert kernel.verdict(syn(given)) == Mark.CONNECTED
+        answer(service).close()
+
+
 def test_a_syn_that_is_sent_again(
     kernel: Kernel, service: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,11 +141,58 @@ def test_a_connection_that_nobody_announced(kernel: Kernel) -> None:
         stranger.recv(100)
 
 
+#: Lists after which SEEN leads nowhere, or elsewhere; what is open to HOST goes on.
+OTHER_LISTS = ["127.0.0.0/8\n", "127.0.0.0/8\n10.9.8.0/24=127.0.1.0/24\n"]
+
+
+@pytest.mark.parametrize("text", OTHER_LISTS)
+def test_what_is_open_ends_when_it_is_no_longer_allowed(
+    kernel: Kernel, service: socket.socket, text: str
+) -> None:
+    with (
+        kernel.connect(port_of(service), SEEN) as client,
+        answer(service) as server,
+        kernel.connect(port_of(service)) as other,
+        answer(service) as its_server,
+    ):
+        for one in (server, its_server):
+            one.sendall(b"x")
+        assert client.recv(100) == other.recv(100) == b"x"
+        kernel.lifeline.send(pack_list(text))
+        for end in (client, server):
+            with pytest.raises(ConnectionResetError):
+                end.recv(100)
+        its_server.sendall(b"goes on")
+        assert other.recv(100) == b"goes on"
+
+
+@pytest.mark.parametrize("text", OTHER_LISTS)
+def test_what_was_let_go_ends_before_its_client_comes(
+    kernel: Kernel, service: socket.socket, text: str
+) -> None:
+    assert kernel.verdict(syn(Flow(HOST, 1000, SEEN, port_of(service)))) == Mark.CONNECTED
+    with answer(service) as server:
+        kernel.lifeline.send(pack_list(text))
+        with pytest.raises(ConnectionResetError):
+            server.recv(100)
+
+
+def test_a_held_syn_is_dropped_when_it_is_no_longer_allowed(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("macnet.relay.lane.socket.socket", failing(errno.EINPROGRESS))
+    number = kernel.hold(syn(Flow(HOST, 1000, SEEN, 80)))
+    with pytest.raises(Empty):
+        kernel.verdicts.get(timeout=0.1)
+    kernel.lifeline.send(pack_list(OTHER_LISTS[0]))
+    assert kernel.verdicts.get(timeout=5) == (number, None)
+
+
 def test_the_end_of_the_lane_is_a_reset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: socket.socket
+    monkeypatch: pytest.MonkeyPatch, service: socket.socket
 ) -> None:
     before = descriptors()
-    with running(tmp_path, monkeypatch) as (kernel, _):
+    with running(monkeypatch) as (kernel, _):
         client, server = kernel.connect(port_of(service)), answer(service)
         client.sendall(b"half of it")
         assert server.recv(100) == b"half of it"

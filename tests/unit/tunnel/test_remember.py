@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from macnet.engine import ContainerSpec
-from macnet.errors import EngineRefused, SubnetConflict
+from macnet.engine import ContainerSpec, ExecResult
+from macnet.errors import Busy, EngineRefused, HelperFailed, SubnetConflict
 from macnet.models import Interface
 from macnet.state import TunnelState, load_state
 from macnet.values import DEFAULT_TUN_MTU
@@ -80,6 +80,29 @@ def test_settings_that_fail_are_not_kept(world: World) -> None:
         world.setup_tunnel(tun_mtu=1500).setup()
     assert json.loads(before)["options"] == state(world).options == {"exclude": ["x"]}
     assert world.stored_tunnel().settings.tun_mtu == DEFAULT_TUN_MTU
+
+
+def test_settings_that_the_server_does_not_take_are_not_kept(world: World) -> None:
+    world.setup_tunnel(exclude=["x"]).setup()
+    world.engine.says["subnets.sh"] = ExecResult(1, "no NETMAP")
+    with pytest.raises(HelperFailed):
+        world.setup_tunnel(remap=["172.82.0.0/24=10.201.0.0/24"]).setup()
+    assert state(world).options == {"exclude": ["x"]}
+    del world.engine.says["subnets.sh"]
+    assert world.setup_tunnel().setup().verified is not None
+
+
+def test_a_command_that_has_read_older_settings_does_not_bring_them_back(world: World) -> None:
+    world.setup_tunnel().setup()
+    late, same = world.stored_tunnel(), world.setup_tunnel(exclude=["x"])
+    world.setup_tunnel(exclude=["x"]).setup()
+    with pytest.raises(Busy, match="another setup has just changed the settings"):
+        late.regenerate()
+    with pytest.raises(Busy):
+        late.sync()
+    same.setup()
+    world.stored_tunnel().regenerate()
+    assert state(world).options == {"exclude": ["x"]}
 
 
 def test_the_record_of_an_older_macnet_goes_on(world: World) -> None:

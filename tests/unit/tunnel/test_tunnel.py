@@ -287,6 +287,7 @@ def test_no_tunnel_where_containers_answer_without_one(world: World) -> None:
     )
     assert not done.changed
     assert world.engine.made == {}
+    assert not world.paths.root.exists()
     assert world.tunnel().setup(force=True).changed
 
 
@@ -398,6 +399,36 @@ def test_only_a_client_that_lacks_a_new_route_has_to_connect_again(world: World)
     world.tunnel().disconnect()
     world.network("newer", "10.78.0.0/24")
     assert not world.tunnel().regenerate().new_profile
+    assert kicks(world) == 0
+
+
+def test_a_client_that_was_not_told_of_a_lost_route_is_told_later(world: World) -> None:
+    world.tunnel().setup()
+    world.network("new", "10.77.0.0/24")
+    world.tunnel().sync()
+    kicks(world)
+    world.remove_network("new")
+    world.engine.says["client-kill"] = ExecResult(1, "busy")
+    with pytest.raises(HelperFailed):
+        world.tunnel().sync()
+    del world.engine.says["client-kill"]
+    kicks(world)
+    world.tunnel().sync()
+    assert kicks(world) == 1
+    world.tunnel().sync()
+    assert kicks(world) == 0
+
+
+def test_a_client_of_ones_own_that_takes_no_routes_is_left_in_peace(world: World) -> None:
+    world.switch_client("none")
+    settings = Settings(client=ClientChoice.NONE)
+    world.tunnel(settings).setup()
+    world.own_client_connected = True
+    world.network("new", "10.77.0.0/24")
+    world.tunnel(settings).sync()
+    world.takes_pushed = False
+    kicks(world)
+    world.tunnel(settings).sync()
     assert kicks(world) == 0
 
 
@@ -547,6 +578,33 @@ def test_another_client_ends_the_first_before_it_connects(world: World) -> None:
     world.switch_client("openvpn")
     world.tunnel().setup()
     assert [world.client.used is not None, world.others["tunnelblick"].used] == [True, None]
+
+
+def test_connect_ends_another_client_and_is_recorded(world: World) -> None:
+    world.tunnel().setup()
+    first = world.client
+    world.switch_client("tunnelblick")
+    world.tunnel().connect()
+    assert (first.used, world.client.used is not None) == (None, True)
+    assert load_state(world.paths.state, world.diary).client == "tunnelblick"
+
+
+def test_a_dry_run_tells_of_a_client_that_would_be_ended(world: World) -> None:
+    world.tunnel().setup()
+    world.switch_client("none")
+    planned = world.tunnel(Settings(client=ClientChoice.NONE)).plan()
+    assert planned.disconnect == ("openvpn",)
+    assert planned.changes
+    assert world.tunnel(Settings(client=ClientChoice.NONE)).setup().changed
+    assert not world.tunnel(Settings(client=ClientChoice.NONE)).plan().changes
+
+
+def test_a_dry_run_raises_what_setup_would(world: World) -> None:
+    world.tunnel().setup()
+    world.switch_client("tunnelblick")
+    world.client.installed = False
+    with pytest.raises(ClientMissing):
+        world.tunnel().plan()
 
 
 def test_a_client_of_ones_own_ends_the_one_of_macnet(world: World) -> None:

@@ -132,6 +132,8 @@ class World:
         self.others: dict[str, ModelClient] = {}
         #: The user's own client, for settings with the client "none".
         self.own_client_connected = False
+        #: Whether the connected client sets the routes that the server pushes.
+        self.takes_pushed = True
         self.diary = Diary()
         self.ports: dict[int, PortOwner] = {}
         self.extra_interfaces: list[Interface] = []
@@ -178,7 +180,7 @@ class World:
             resolved=resolved,
             paths=self.paths,
             open_engine=self._open_engine,
-            make_client=lambda name: self.others[name],
+            make_client=self.make_client,
             client=self.client,
             client_reason="a test",
             host=ModelHost(
@@ -190,7 +192,12 @@ class World:
             ),
             progress=self.diary,
             find_carrier=self.find_carrier,
+            opened=load_state(self.paths.state, self.diary),
         )
+
+    def make_client(self, name: str) -> ModelClient:
+        """Any client that may have been connected before."""
+        return self.others.setdefault(name, ModelClient(self.paths, name))
 
     def switch_client(self, name: str) -> None:
         """The user chooses another client; the one before is still as it was."""
@@ -226,6 +233,8 @@ class World:
         used = self._used()
         if used is None:
             return ()
+        if not self.takes_pushed:
+            return parse_profile_routes(used.decode())
         pushed = self.engine.read_file("macnet-server", "/etc/macnet/ccd/DEFAULT") or b""
         return (*parse_profile_routes(used.decode()), *parse_pushed(pushed.decode()))
 
