@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +24,29 @@ from tests.e2e.steps import LANE, Mac, wait_until
 from tests.e2e.test_heal import main_process
 from tests.e2e.test_watch import SOON, watch
 from tests.e2e.world import assert_traffic, look
-from tests.lab import BASE_IMAGE, HTTP_PORT, Lab
+from tests.lab import BASE_IMAGE, HTTP_PORT, UDP_ECHO_PORT, Lab
 from tests.lab.images import SAMPLE_IMAGE
+from tests.lab.process import DEVNULL
 
 FAR, SHUT, HOME = "10.20.0.0/24", "10.21.0.0/24", "172.83.50.0/24"
 THERE, CLOSED = "10.20.0.2", "10.21.0.2"
 ALSO = ("--also", f"{FAR}=router")
+#: Sends a datagram and prints "unreachable" if that is the answer. Linux tells of it only whoever
+#: asks for such errors (IP_RECVERR).
+_UDP_ERROR = """
+import errno, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 11, 1)
+s.settimeout(3)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.send(b"hello")
+try:
+    print(s.recv(100))
+except OSError as error:
+    print("unreachable" if error.errno == errno.EHOSTUNREACH else error)
+"""
+#: A kernel sends one host few errors of ICMP at once (icmp_ratelimit).
+_MORE_ERRORS_S = 2.0
 #: Such a container comes back with its engine.
 _STAYS = ("--restart", "unless-stopped", "--stop-signal", "SIGKILL")
 
@@ -106,6 +125,47 @@ def in_server(mac: Mac, *argv: str) -> str:
     """A program in the server's network namespace."""
     pid = main_process(mac, "macnet-server").pid
     return str(mac.lab.run(["nsenter", f"--net=/proc/{pid}/ns/net", *argv]).stdout)
+
+
+def parts(mac: Mac, joiner: str) -> dict[int, str]:
+    """The processes of the relay that are in the namespace of a joiner: "pasta" and "lane"."""
+    pid = inspect(mac, joiner)["State"]["Pid"]
+    inode = Path(f"/proc/{pid}/ns/net").stat().st_ino
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            same = (folder / "ns/net").stat().st_ino == inode
+            text = (folder / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if same and ("pasta" in text or "macnet.relay.lane" in text):
+            found[int(folder.name)] = "pasta" if "pasta" in text else "lane"
+    return found
+
+
+def kill_pasta(mac: Mac, joiner: str) -> None:
+    """End what carries UDP and ping; the relay starts it again at once."""
+    for pid, part in parts(mac, joiner).items():
+        if part == "pasta":
+            mac.lab.vm_run(["kill", "-9", str(pid)], check=False)
+
+
+@contextmanager
+def stopped(mac: Mac, container: str) -> Iterator[None]:
+    """The main process of a container does nothing while the block runs."""
+    pid = str(main_process(mac, container).pid)
+    mac.lab.vm_run(["kill", "-STOP", pid])
+    try:
+        yield
+    finally:
+        mac.lab.vm_run(["kill", "-CONT", pid])
+
+
+def refuses_at_once(mac: Mac, address: str) -> bool:
+    """Whether a ping and a datagram are answered with an error, and not lost."""
+    ping = mac.lab.run(["ping", "-n", "-c", "1", "-W", "3", address], check=False)
+    datagram = mac.lab.run([sys.executable, "-c", _UDP_ERROR, address, str(UDP_ECHO_PORT)])
+    return "Unreachable" in ping.stdout and datagram.stdout.strip() == "unreachable"
 
 
 @contextmanager
@@ -247,30 +307,38 @@ def test_a_lane_that_ends_is_unreachable_and_nothing_takes_another(far: Mac) -> 
     assert far.http(THERE) and far.udp(THERE) and far.pings(THERE)
 
 
+def test_without_its_pasta_a_subnet_is_unreachable_and_nothing_takes_another(far: Mac) -> None:
+    """While the relay cannot start it again, and while it does so over and over."""
+    [name] = joiners(far)
+    tries = ["ping", "-n", "-i", "0.02", "-c", "100", "-W", "1", THERE]
+    with counted(far, FAR, "relay0") as by_vm:
+        with stopped(far, "macnet-relay"):
+            kill_pasta(far, name)
+            wait_until(lambda: refuses_at_once(far, THERE), SOON, "an answer that it has gone")
+            for _ in range(2):
+                time.sleep(_MORE_ERRORS_S)
+                assert refuses_at_once(far, THERE)
+            if LANE == "pasta":
+                assert far.tcp(THERE, HTTP_PORT) == "unreachable"
+        wait_until(lambda: far.udp(THERE), SOON, "a datagram that comes back")
+        pinging = far.lab.popen(tries, stdout=DEVNULL, stderr=DEVNULL)
+        while pinging.poll() is None:
+            kill_pasta(far, name)
+            time.sleep(0.1)
+        wait_until(lambda: far.udp(THERE) and far.pings(THERE), SOON, "an answer again")
+        assert_traffic(far)
+    assert by_vm == [0]
+    assert far.http(THERE)
+
+
 def test_each_part_of_a_lane_comes_back(far: Mac) -> None:
     [name] = joiners(far)
-    pid = inspect(far, name)["State"]["Pid"]
-    inode = Path(f"/proc/{pid}/ns/net").stat().st_ino
-
-    def parts() -> dict[int, str]:
-        """The processes of the relay that are in the router's namespace."""
-        found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                same = (folder / "ns/net").stat().st_ino == inode
-                text = (folder / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if same and ("pasta" in text or "macnet.relay.lane" in text):
-                found[int(folder.name)] = "pasta" if "pasta" in text else "lane"
-        return found
-
     wanted = {"pasta", "lane"} if LANE == "kernel" else {"pasta"}
-    assert set(parts().values()) == wanted
-    for part in parts():
+    assert set(parts(far, name).values()) == wanted
+    for part in parts(far, name):
         far.lab.vm_run(["kill", "-9", str(part)])
     wait_until(lambda: far.http(THERE) and far.udp(THERE), SOON, "an answer")
-    assert set(parts().values()) == wanted
+    assert set(parts(far, name).values()) == wanted
     for container in ("macnet-relay", "macnet-server"):
         far.lab.docker("restart", "-t", "3", container)
         wait_until(lambda: far.http(THERE) and far.udp(THERE), 30, f"an answer after {container}")
