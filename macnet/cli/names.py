@@ -103,7 +103,6 @@ def on(
     """
     from macnet.cli import views
     from macnet.cli.session import open_session
-    from macnet.names.ports import with_udp
     from macnet.names.system import fill_interface
     from macnet.tunnel.naming import NO_CLUSTER, switch_on
 
@@ -112,8 +111,6 @@ def on(
     session = open_session(context, context=docker_context)
     wanted = NO_CLUSTER if no_cluster else cluster
     tunnel = session.tunnel
-    # A port that is chosen has to be free for DNS, which is UDP.
-    tunnel.host = replace(tunnel.host, port_owner=with_udp(tunnel.host.port_owner))
     done = switch_on(tunnel, domain=domain, port=port, cluster=wanted)
     if done.steps:
         done = replace(done, steps=fill_interface(done.steps, _interface(tunnel)))

@@ -41,7 +41,7 @@ def size_for(microseconds: int, least: int, connections: int) -> int:
     return max(least, min(held, MOST, _TOGETHER // max(connections, 1)))
 
 
-class Line:
+class FarLine:
     """What waits for a far client follows what its line carries.
 
     More than that stands in the tunnel's queue, and every other connection's bytes behind it: on

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from macnet.relay.allowlist import VM, Allowlist, Home, unpack_list
 from macnet.relay.announced import Announced
-from macnet.relay.buffers import Line, round_trip, set_buffers, size_for
+from macnet.relay.buffers import FarLine, round_trip, set_buffers, size_for
 from macnet.relay.flow import Flow, accepted_flow, parse_packet
 from macnet.relay.log import Seldom, say
 from macnet.relay.netfilter import Mark, Queue
@@ -90,7 +90,7 @@ class Lane:
         self._announced = Announced()
         self._pairs: dict[Pair, Flow] = {}
         #: Of pairs whose clients are far.
-        self._lines: dict[Pair, Line] = {}
+        self._lines: dict[Pair, FarLine] = {}
         #: Flows of the pairs, as the client's packets name them: a SYN of one of them was sent
         #: twice and is late.
         self._active: set[Flow] = set()
@@ -317,11 +317,11 @@ class Lane:
             self._watch(end.fileno(), events, lambda happened: self._happened(pair, happened))
         self._move(pair)
 
-    def _line(self, client: socket.socket) -> Line:
+    def _line(self, client: socket.socket) -> FarLine:
         """By its own line: the user's machine may be nearer or further at any time."""
         size = size_for(round_trip(client), self._far_buffer, len(self._pairs) + 1)
         set_buffers(client, size)
-        return Line(client, size)
+        return FarLine(client, size)
 
     def _happened(self, pair: Pair, events: int) -> None:
         if events & select.EPOLLERR:

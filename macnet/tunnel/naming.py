@@ -16,6 +16,7 @@ from macnet.models import Network, ReachKind
 from macnet.names import NamesView, Zone, add_names, default_domain, names_table, parse_domain
 from macnet.names.claims import Json
 from macnet.names.domain import DEFAULT_PORT
+from macnet.names.ports import with_udp
 from macnet.names.source import ZoneSource
 from macnet.names.system import NamesSystem, RootCommand, SystemEntry, apply_command, choose_system
 from macnet.names.upstream import list_upstreams
@@ -400,9 +401,10 @@ def _choose_port(
         return port
     if before is not None:
         return before.port
+    owner_of = with_udp(tunnel.host.port_owner)
     free: int | None = DEFAULT_PORT
-    while free is not None and (free in others or tunnel.host.port_owner(free) is not None):
-        free = next_free_port(free, tunnel.host.port_owner)
+    while free is not None and (free in others or owner_of(free) is not None):
+        free = next_free_port(free, owner_of)
     if free is None:
         raise BadValue("no port is free for names", hint="choose one with --port")
     return free

@@ -349,6 +349,10 @@ class Tunnel(TunnelParts):
 
         ``own`` is the interface of a tunnel whose record is gone.
         """
+        if self.engine.address.orbstack and (
+            why := survey.find_way_of_orbstack(networks, interfaces, routes)
+        ):
+            return why
         # Two engines may have the same subnets: the tunnel to another one is no way to this one.
         others = self._other_tunnels(interfaces)
         return survey.find_direct_way(

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from macnet.relay.buffers import MOST, Line, round_trip, size_for
+from macnet.relay.buffers import MOST, FarLine, round_trip, size_for
 from macnet.relay.sockets import SO_SNDBUFFORCE
 
 LEAST = 512 << 10
@@ -62,7 +62,7 @@ class Measured:
 
 def test_what_waits_shrinks_where_it_makes_a_queue_and_grows_again() -> None:
     end, clock = Measured(), iter(number * 0.3 for number in range(100))
-    line = Line(cast(socket.socket, end), 1_000_000, lambda: next(clock))
+    line = FarLine(cast(socket.socket, end), 1_000_000, lambda: next(clock))
     line.look()
     assert end.sizes == []  # no queue
     end.now_s = 1.5
@@ -79,7 +79,7 @@ def test_what_waits_shrinks_where_it_makes_a_queue_and_grows_again() -> None:
 def test_a_fast_line_with_a_queue_keeps_what_it_carries() -> None:
     end, clock = Measured(), iter(number * 0.25 for number in range(100))
     end.now_s, end.least_s = 0.3, 0.1
-    line = Line(cast(socket.socket, end), MOST, lambda: next(clock))
+    line = FarLine(cast(socket.socket, end), MOST, lambda: next(clock))
     end.acknowledged = 3_000_000  # 96 Mbit/s in a quarter of a second
     line.look()
     assert end.sizes == [] and line.size == MOST
@@ -91,7 +91,7 @@ def test_a_fast_line_with_a_queue_keeps_what_it_carries() -> None:
 def test_looks_are_seldom_and_an_old_kernel_changes_nothing() -> None:
     end, clock = Measured(), iter([0.0, 0.1, 0.3])
     end.now_s = 9.0
-    line = Line(cast(socket.socket, end), MOST, lambda: next(clock))
+    line = FarLine(cast(socket.socket, end), MOST, lambda: next(clock))
     line.look()
     assert end.sizes == []
     end.getsockopt = lambda *_: bytes(104)  # type: ignore[method-assign]
@@ -106,7 +106,7 @@ def test_the_kernel_counts_what_was_acknowledged() -> None:
         listener.accept()[0] as end,
     ):
         clock = iter([0.0, 1.0])
-        line = Line(end, MOST, lambda: next(clock))
+        line = FarLine(end, MOST, lambda: next(clock))
         end.sendall(bytes(50_000))
         received = 0
         while received < 50_000:
