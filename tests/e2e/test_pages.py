@@ -217,6 +217,7 @@ def fresh(mac: Mac, tmp_path: Path) -> Iterator[Shell]:
     lab.remove_engine("fresh")
 
 
+@pytest.mark.kernel_lane  # which the pages show
 def test_the_tutorial(fresh: Shell) -> None:
     text = (ROOT / TUTORIAL).read_text()
     assert all(f"`{command}`" in text for command, _ in _NETWORKS[1:])
@@ -260,6 +261,7 @@ def agent(shell: Shell) -> Iterator[Callable[[], None]]:
         yield start
 
 
+@pytest.mark.kernel_lane  # which the pages show
 def test_the_other_pages(named: Shell) -> None:
     """One after the other: each begins with a tunnel of default settings, without names."""
     named.run("docker network create shop_front; docker network create shop_admin")
@@ -272,6 +274,7 @@ def test_the_other_pages(named: Shell) -> None:
         named.run("docker network rm shop_front shop_admin green")
 
 
+@pytest.mark.kernel_lane  # which the pages show
 def test_the_readme(named: Shell) -> None:
     """In its order, but what it promises, which its commands bring about, comes last."""
     found = commands(README)
