@@ -60,8 +60,10 @@ class Swarm:
         for engine in (self.manager, self.worker):
             for container in engine.docker("ps", "-q", *filters).split():
                 for address in self.addresses(service):
-                    fetch = ["wget", "-q", "-T", "2", "-O", "/dev/null", f"http://{address}/"]
-                    if not wait_until(partial(_succeeds, engine, "exec", container, *fetch), 60):
+                    # Not busybox's wget: the static one crashes.
+                    to = f"TCP:{address}:80,connect-timeout=2"
+                    argv = ["exec", container, "socat", "-u", "OPEN:/dev/null", to]
+                    if not wait_until(partial(_succeeds, engine, *argv), 60):
                         raise LabError(f"on {engine.name}, {service} does not reach {address}")
 
     def addresses(self, service: str, on: Engine | None = None) -> list[str]:
