@@ -223,7 +223,9 @@ def test_changes_are_right_soon_and_never_denied(
     assert time.monotonic() - asked < 17
     for name, one in late.items():
         assert set(one.answers) <= {before[name], right[name]}, one
-    assert mac_look_up(f"renamed.{DOMAIN}") == "gaierror Name or service not known"
+    # Asked for after the others, so kept a moment longer.
+    gone = "gaierror Name or service not known".__eq__
+    assert len(follow(partial(mac_look_up, f"renamed.{DOMAIN}"), gone, 5).answers) <= 2
 
 
 @pytest.fixture(scope="module")

@@ -224,9 +224,11 @@ def _kill_ssh(far: Far) -> None:
 
 def _cut_the_link(far: Far) -> None:
     """For 20 seconds: longer than ssh waits for a sign of life."""
+    [before] = far.machine.masters()
     far.machine.cut()
     time.sleep(20)
-    assert not far.machine.masters()
+    # There may be one that tries.
+    assert before not in far.machine.masters()
     far.machine.mend()
 
 
