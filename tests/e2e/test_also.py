@@ -301,7 +301,7 @@ def test_a_lane_that_ends_is_unreachable_and_nothing_takes_another(far: Mac) -> 
         assert not far.pings(THERE, wait_s=1)
         assert_traffic(far)
     assert by_vm == [0]
-    [told] = far.json("status")["status"]["joiners"]
+    [told] = far.json("status", check=False)["status"]["joiners"]
     assert (told["state"], told["attached"]) == ("exited", False)
     far.macnet("regenerate")
     assert far.http(THERE) and far.udp(THERE) and far.pings(THERE)
@@ -358,7 +358,7 @@ def test_watch_follows_the_container(far: Mac, behind: Behind, tmp_path: Path) -
         watching.wait_for(f"- {FAR}")
         wait_until(lambda: not joiners(far), SOON, "no joiner")
         watching.wait_for(f"{FAR} is not reached: no container router runs")
-        assert far.json("status")["status"]["joiners"] == []
+        assert far.json("status", check=False)["status"]["joiners"] == []
         far.lab.docker("network", "create", "--subnet", HOME, "routers")
         behind.router()
         behind.wire()
