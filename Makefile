@@ -29,7 +29,7 @@ define side_by_side
 	$(PYTHON) -m pytest --durations 10 -m alone $(1) && exit $$others
 endef
 MAIN_TESTS := $(addprefix tests/e2e/test_,reach.py setup.py regenerate.py heal.py down.py)
-# What `--also` reaches leans on more of an engine than the rest: in one column of each other engine.
+# What `--also` reaches leans on more of an engine than the rest: in one column of each other Docker engine.
 column/trixie/host/pasta column/host/forky/kernel: MORE_TESTS := $(addprefix tests/e2e/test_,also.py kubernetes.py swarm.py)
 
 .PHONY: help run run-Darwin run-Linux shell down down-Darwin down-Linux \

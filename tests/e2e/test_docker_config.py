@@ -117,7 +117,7 @@ def test_an_engine_on_loopback_goes_through_no_proxy(up: Mac, variable: str) -> 
 
 
 def test_an_engine_that_wants_tls_named_by_variables(up: Mac, tmp_path: Path) -> None:
-    """As `eval $(minikube docker-env)` sets them."""
+    """As an engine behind TLS on this machine wants them."""
     with tls_engine(up, tmp_path) as engine:
         env = {"DOCKER_HOST": engine.url, "DOCKER_TLS_VERIFY": "1"}
         env["DOCKER_CERT_PATH"] = str(engine.certificates)
