@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from macnet.engine import Container
@@ -69,20 +69,29 @@ def plan_joiners(
         wanted = joiner_container(spec, joiner).labels[LABEL_SPEC]
         if container.running and container.labels.get(LABEL_SPEC) == wanted:
             kept[donor.container_id] = joiner
-    used = {container.labels.get(LABEL_LANE) for container in present}
-    free = [number for number in range(1, MAX_JOINERS + 1) if str(number) not in used]
-    made = [
-        Joiner(number, donor)
-        for donor, number in zip(
-            (donor for identity, donor in by_id.items() if identity not in kept), free, strict=False
-        )
-    ]
-    lanes = {str(joiner.lane) for joiner in kept.values()}
+    lacking = [donor for identity, donor in by_id.items() if identity not in kept]
+    made = tuple(_numbered(lacking, present))
+    lanes = {str(joiner.lane) for joiner in (*kept.values(), *made)}
     return JoinersPlan(
         wanted=tuple(sorted((*kept.values(), *made), key=lambda joiner: joiner.lane)),
-        made=tuple(made),
+        made=made,
         gone=tuple(one for one in present if one.labels.get(LABEL_LANE) not in lanes),
     )
+
+
+def _numbered(donors: Iterable[Donor], present: Iterable[Container]) -> Iterator[Joiner]:
+    """A joiner for each of these donors that there is a number for.
+
+    Where all others are taken, the number of the donor's own joiner, of an earlier run: that one
+    is replaced, and what its lane may still lead into is the same container's.
+    """
+    own = {one.labels.get(LABEL_DONOR): one.labels.get(LABEL_LANE) for one in present}
+    used = {one.labels.get(LABEL_LANE) for one in present}
+    free = iter([number for number in range(1, MAX_JOINERS + 1) if str(number) not in used])
+    for donor in donors:
+        number = next(free, None) or own.get(donor.container_id)
+        if number is not None and str(number).isdigit():
+            yield Joiner(int(number), donor)
 
 
 def reached(networks: Iterable[Selected], joiners: Iterable[Joiner]) -> tuple[Selected, ...]:

@@ -102,6 +102,24 @@ def test_there_are_so_many_lanes() -> None:
     assert found[-1].reason == "no more than 15 containers can lend their network at once"
 
 
+@pytest.mark.parametrize("state", ["exited", "running"])
+@pytest.mark.parametrize("count", [8, 10, MAX_JOINERS])
+def test_all_donors_restart_at_once(count: int, state: str) -> None:
+    """As with their engine: none waits for a number that its own last joiner has."""
+    before = [Joiner(number, donor(f"c{number}")) for number in range(1, count + 1)]
+    present = [running(joiner, state) for joiner in before]
+    now = [donor(f"c{number}", "later") for number in range(1, count + 1)]
+    plan = plan_joiners(SPEC, behind(*now), present)
+    assert {joiner.donor for joiner in plan.made} == set(now)
+    assert len({joiner.lane for joiner in plan.made}) == count
+    for joiner in plan.made:
+        assert joiner.lane > count or before[joiner.lane - 1].donor.container_id == (
+            joiner.donor.container_id
+        )
+    replaced = {str(joiner.lane) for joiner in plan.made}
+    assert not replaced & {one.labels[LABEL_LANE] for one in plan.gone}
+
+
 def test_the_list_names_lane_and_key() -> None:
     joiner = Joiner(3, donor("one"))
     seen = IPNetwork("10.120.0.0/16")
