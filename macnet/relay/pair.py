@@ -129,6 +129,13 @@ class Direction:
             return False
         return True
 
+    def hand_over(self) -> None:
+        """Move what has arrived before an error. Never raises, and never tells of an end."""
+        with suppress(OSError):
+            for _ in range(_FILLS):
+                if not (self._held or self._fill()) or self._ended or not self._drain():
+                    return
+
     def release(self) -> None:
         """Give the pipe back."""
         if self._pipe is not None:
@@ -159,7 +166,7 @@ class Pair:
         try:
             more = [direction.move() for direction in self._directions]
         except OSError:
-            self.reset()
+            self._fail()
             return Next.AT_EVENT
         if all(direction.done for direction in self._directions):
             for end in self.sockets:
@@ -173,7 +180,13 @@ class Pair:
         if self._open and any(
             end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for end in self.sockets
         ):
-            self.reset()
+            self._fail()
+
+    def _fail(self) -> None:
+        """Reset both, behind what was sent before: an answer that tells why, for one."""
+        for direction in self._directions:
+            direction.hand_over()
+        self.reset()
 
     def reset(self) -> None:
         """End both with a reset, so that neither side takes a broken transfer for whole."""

@@ -9,10 +9,9 @@ import struct
 #: Beyond net.core.wmem_max and rmem_max (asm-generic/socket.h); both need CAP_NET_ADMIN.
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 #: Seconds without traffic until a probe, between probes, probes. A container is near, so one that
-#: has vanished is found soon; the client's machine may sleep for a while.
+#: has vanished is found soon; the client's machine may sleep for a while. Not TCP_USER_TIMEOUT: it
+#: also ends what waits for a reader that is alive and takes nothing for a while.
 _NEAR, _FAR = (30, 10, 3), (120, 30, 20)
-#: Milliseconds that a container may leave what was sent to it unacknowledged.
-_USER_TIMEOUT_MS = 60_000
 
 #: Errors that pass when others have ended.
 LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -29,7 +28,6 @@ def prepare_client(end: socket.socket) -> None:
 def prepare_onward(end: socket.socket) -> None:
     """The side of the container."""
     _prepare(end, _NEAR)
-    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
 
 def _prepare(end: socket.socket, keepalive: tuple[int, int, int]) -> None:

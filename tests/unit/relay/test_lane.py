@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -14,6 +15,7 @@ from macnet.relay import lane as module
 from macnet.relay.flow import Flow
 from macnet.relay.lane import connection_limit
 from macnet.relay.netfilter import Mark
+from macnet.relay.sockets import prepare_client, prepare_onward
 from tests.unit.relay.kernel import (
     HOST,
     Kernel,
@@ -71,6 +73,32 @@ def test_a_reset_stays_a_reset(kernel: Kernel, service: socket.socket, who: str)
         first.close()
         with pytest.raises(ConnectionResetError):
             other.recv(100)
+
+
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_what_was_sent_before_a_reset_arrives(
+    kernel: Kernel, service: socket.socket, size: int
+) -> None:
+    """A server that refuses an upload answers, and closes with the rest unread: a reset."""
+    for _ in range(20):
+        with kernel.connect(port_of(service)) as client, answer(service) as server:
+            client.sendall(b"x" * size)
+            assert server.recv(1, socket.MSG_PEEK) == b"x"
+            server.sendall(b"413 too large")
+            server.close()
+            assert client.recv(100) == b"413 too large"
+            # And it does not look like an end.
+            with pytest.raises(ConnectionResetError):
+                client.recv(100)
+
+
+@pytest.mark.parametrize("prepare", [prepare_client, prepare_onward])
+def test_no_timer_ends_what_waits_for_a_reader(prepare: Callable[[socket.socket], None]) -> None:
+    """A debugger may have stopped it. Linux counts the answers to probes for nothing here."""
+    with socket.socket() as end:
+        prepare(end)
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
+        assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
 def test_beyond_the_limit_a_connection_waits(
