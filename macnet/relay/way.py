@@ -220,6 +220,7 @@ class Passage:
     def _start_lane(self) -> None:
         if self._lane is not None:
             say(f"the TCP lane ended with status {self._lane.returncode}")
+        self._lane = None
         self._cut_lifeline()
         limit = min(_hard_limit(), _DESCRIPTORS)
         with ExitStack() as opened:

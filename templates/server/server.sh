@@ -24,7 +24,9 @@ done
 echo "$backend" >/run/macnet/iptables
 echo "firewall: iptables-$backend"
 
-# All of it stays inside this namespace; the engine's own rules are not touched.
+# All of it stays inside this namespace; the engine's own rules are not touched. Other containers,
+# and through the relay the client, find this one's other TCP ports closed: an address that was
+# another container's before is refused at once.
 rules() { # protocol of pings, icmp error, another rule of INPUT
     cat <<RULES
 *filter
@@ -36,6 +38,7 @@ rules() { # protocol of pings, icmp error, another rule of INPUT
 -A INPUT -i macnet0 -p $1 -j ACCEPT
 -A INPUT -i relay+ -j DROP
 -A INPUT ! -i macnet0 -p tcp --dport 1194 -j ACCEPT
+-A INPUT ! -i macnet0 -p tcp -j REJECT --reject-with tcp-reset
 $3
 -A FORWARD -i relay+ -o macnet0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 -A FORWARD -i macnet0 -o relay+ -j MACNET
@@ -58,7 +61,8 @@ RULES
 # redirected to one of that lane's listeners: of those, one where no connection that has ended a
 # short while ago had the same source port. Without its lane it passes the queue by without a mark
 # and is rejected. No TCP is forwarded: what belongs to no connection here is of an earlier life of
-# this container, and is reset.
+# this container, and is reset. The redirect is here only to find whether the kernel has it: those
+# in effect come with the list of subnets.
 lane_rules() { # icmp error
     cat <<RULES
 *mangle
@@ -71,6 +75,7 @@ COMMIT
 *nat
 :LANES - [0:0]
 -I PREROUTING 1 -i macnet0 -p tcp -m mark ! --mark 0 -j LANES
+-A LANES -p tcp -m mark --mark 3/65535 -j REDIRECT --to-ports 1195-1210
 COMMIT
 *filter
 -A INPUT -i macnet0 -p tcp -m mark --mark 1/15 -j REJECT --reject-with tcp-reset

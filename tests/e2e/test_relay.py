@@ -12,6 +12,7 @@ import pytest
 from macnet.helper.helper import STOP_GRACE_S
 from tests.e2e.steps import Mac, wait_until
 from tests.lab import HTTP_PORT, PASTA_IMAGE, make_pasta_image
+from tests.lab.images import make_lacking_image
 
 #: Whether a ping of so many bytes in all is answered, as `macnet.packet` tries it.
 _PACKET = """
@@ -101,3 +102,27 @@ def test_a_kernel_that_lacks_it_has_pasta(slower: Mac) -> None:
     six = slower.lab.sample.address6("six-web")
     assert slower.http(six)
     assert slower.tcp(six, 81) == "refused"
+
+
+@pytest.mark.kernel_lane
+@pytest.mark.parametrize("target", ["NFQUEUE", "REDIRECT"])
+def test_what_a_kernel_lacks_is_found_before_it_is_needed(up: Mac, target: str) -> None:
+    image = make_lacking_image(up.lab.engine, target)
+    try:
+        up.macnet("setup", env={"MACNET_BASE_IMAGE": image})
+        assert up.lab.docker("exec", "macnet-server", "cat", "/run/macnet/lane") == "pasta\n"
+        assert "this kernel cannot hold or redirect" in up.macnet("logs", "server").stdout
+        for address in (up.lab.sample.address("web"), up.lab.sample.address6("six-web")):
+            assert up.http(address)
+            assert up.tcp(address, 81) == "refused"
+    finally:
+        up.macnet("setup")
+    assert up.lab.docker("exec", "macnet-server", "cat", "/run/macnet/lane") == "kernel\n"
+
+
+def test_the_servers_own_address_is_refused_at_once(up: Mac) -> None:
+    """After a restart of the engine it may be one that a container had before."""
+    fields = "{{.NetworkSettings.Networks.bridge.IPAddress}}"
+    address = up.lab.docker("inspect", "-f", fields, "macnet-server").strip()
+    assert up.tcp(address, 80, wait_s=1) == "refused"
+    assert up.tcp(address, 1195, wait_s=1) == "refused"

@@ -33,6 +33,17 @@ socat UDP6-RECVFROM:9000,fork,ipv6only=0 PIPE &
 socat -u -b 1048576 TCP6-LISTEN:9001,fork,reuseaddr,ipv6only=0,backlog=64 OPEN:/dev/null &
 exec httpd -f -p 80 -h /www
 """
+_RESTORE = """\
+#!/bin/sh
+rules=$(cat)
+case $rules in *"-j {target} "*)
+    echo "${{0##*/}}: line 1: RULE_APPEND failed (No such file or directory)" >&2
+    exit 4 ;;
+esac
+case $0 in *nft*) multi=xtables-nft-multi ;; *) multi=xtables-legacy-multi ;; esac
+echo "$rules" | "$multi" "${{0##*/}}" "$@"
+"""
+"""In place of iptables-restore: what a kernel says that has no such target."""
 _FILES = {
     "bin/web": (_WEB_SCRIPT, 0o755),
     "etc/passwd": ("root:x:0:0:root:/:/bin/sh\n", 0o644),
@@ -50,12 +61,30 @@ def import_base(engine: Engine, cache: Path) -> None:
 
 def make_pasta_image(engine: Engine) -> None:
     """Give an engine that has the base image the one whose helper carries TCP by pasta."""
-    if engine.docker("images", "--quiet", PASTA_IMAGE).strip():
+    _derive(engine, PASTA_IMAGE, "ENV MACNET_LANE=pasta")
+
+
+def make_lacking_image(engine: Engine, target: str) -> str:
+    """A base image on whose kernel, as its programs tell it, iptables lacks a target; its name."""
+    name = f"{PASTA_IMAGE}-{target.lower()}"
+    script = _RESTORE.format(target=target).replace("\n", "\\n")
+    lines = [
+        f"RUN rm -f /usr/sbin/{one} && printf '%b' '{script}' >/usr/sbin/{one} && "
+        f"chmod 755 /usr/sbin/{one}"
+        for one in (f"ip{v}tables-{kind}-restore" for v in ("", "6") for kind in ("nft", "legacy"))
+    ]
+    _derive(engine, name, *lines)
+    return name
+
+
+def _derive(engine: Engine, name: str, *recipe: str) -> None:
+    """Make an image from the base image, unless it is there."""
+    if engine.docker("images", "--quiet", name).strip():
         return
     # Podman 4.3 does not commit as docker asks it to.
-    recipe = f"FROM {BASE_IMAGE}\nENV MACNET_LANE=pasta\n"
-    argv = ["docker", "build", "--quiet", "--tag", PASTA_IMAGE, "-"]
-    run(argv, env=engine.environment(), input=recipe, timeout_s=120)
+    argv = ["docker", "build", "--quiet", "--tag", name, "-"]
+    text = "\n".join([f"FROM {BASE_IMAGE}", *recipe, ""])
+    run(argv, env=engine.environment(), input=text, timeout_s=120)
 
 
 def import_sample(engine: Engine) -> None:
