@@ -16,11 +16,11 @@ from typing import Any
 from netaddr import IPAddress
 
 from macnet.names.domain import MAX_NAME, is_probe
-from macnet.networks import Selected, container_names, seen_addresses
+from macnet.networks import Homes, Selected, container_names, seen_addresses
 from macnet.swarm import SERVICE_NAME, TASK_NAME
 
 Json = Mapping[str, Any]
-#: The names on each network of a container, by the network's id.
+#: The names on each network of a container, by the id that the container's row has for it.
 Aliases = Mapping[str, Sequence[str]]
 
 LABEL_NAMES = "io.macnet.names"
@@ -46,7 +46,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A container on one network: its addresses as this host sees them, or why it has none."""
+    """A container on one network: its addresses as this host sees them, or why it has none.
+
+    ``network_id`` is as in `Aliases`, which on Podman is a name.
+    """
 
     network_id: str
     network: str
@@ -112,6 +115,7 @@ class _Places:
 
     def __init__(self, selected: Iterable[Selected], rows: Iterable[Json]) -> None:
         self._networks = {item.network.id: item for item in selected}
+        self._homes = Homes(item.network for item in self._networks.values())
         self._rows = {str(row["Id"]): row for row in rows}
         self._seen = {
             (point.container_id, identity): seen_addresses(item, point)
@@ -133,9 +137,12 @@ class _Places:
 
     def _place(self, container: str, network: str, endpoint: Json) -> Place:
         identity = str(endpoint.get("NetworkID") or "")
-        addresses = self._seen.get((container, identity), ())
-        why = None if addresses else _why_none(network, self._networks.get(identity))
-        return Place(identity, network, addresses, why)
+        home = self._homes.find(network, endpoint)
+        if home is None:
+            return Place(identity, network, (), _why_none(network, None))
+        addresses = self._seen.get((container, home.id), ())
+        why = None if addresses else _why_none(home.name, self._networks[home.id])
+        return Place(identity, home.name, addresses, why)
 
 
 def _why_none(network: str, item: Selected | None) -> str:
