@@ -105,13 +105,21 @@ class ZoneSource:
 
 
 def _endpoints_key(row: Json) -> tuple[str, ...]:
-    """What changes with each connection of a container to a network."""
+    """What changes with each connection of a container to a network.
+
+    On Podman, which has no ids of endpoints, the network or the address does.
+    """
     settings: Mapping[str, Json] = (row.get("NetworkSettings") or {}).get("Networks") or {}
-    return str(row["Id"]), *sorted(str(item.get("EndpointID")) for item in settings.values())
+    parts = ("EndpointID", "IPAddress", "GlobalIPv6Address")
+    points = (
+        " ".join((name, *(str(item.get(part)) for part in parts)))
+        for name, item in settings.items()
+    )
+    return str(row["Id"]), *sorted(points)
 
 
 def parse_aliases(container: Json) -> Aliases:
-    """The names of a container in Docker's own DNS, by network id (``GET /containers/ID/json``).
+    """The names of a container in Docker's own DNS, as `Aliases` (``GET /containers/ID/json``).
 
     ``DNSNames`` is of API 1.44 and later; before, ``Aliases`` holds them, but not the container's
     name.

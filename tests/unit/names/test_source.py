@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from macnet.engine import EngineEvent
@@ -62,6 +64,28 @@ def test_each_container_is_inspected_once_for_each_connection() -> None:
     assert world.counted() == []
     world.rows[0] = container("a", "app=172.20.0.9")
     assert addresses(world.source(), "cache.app") == ["172.20.0.9"]
+    assert world.counted() == ["a"]
+
+
+def podman(name: str, at: str) -> dict[str, Any]:
+    """The row of a container on Podman: it has no ids of endpoints, and names for networks' ids."""
+    row = container(name, at)
+    for network_name, item in row["NetworkSettings"]["Networks"].items():
+        item |= {"NetworkID": network_name, "EndpointID": ""}
+    return row
+
+
+@pytest.mark.parametrize("at", ["extra=172.21.0.2", "app=172.20.0.9"])
+def test_a_container_of_podman_is_inspected_again_where_it_has_moved(at: str) -> None:
+    world = World()
+    world.rows = [podman("a", "app=172.20.0.2")]
+    assert addresses(world.source(), "cache.app") == ["172.20.0.2"]
+    world.counted()
+    world.source()
+    assert world.counted() == []
+    world.rows, world.aliases = [podman("a", at)], {"a": ["store"]}
+    name, _, address = at.partition("=")
+    assert addresses(world.source(), f"store.{name}") == [address]
     assert world.counted() == ["a"]
 
 
