@@ -67,6 +67,19 @@ def test_each_container_is_inspected_once_for_each_connection() -> None:
     assert world.counted() == ["a"]
 
 
+def test_a_name_of_before_goes_with_a_rename() -> None:
+    """Inspecting tells the container's own name too; one of that name may come after it."""
+    world = World()
+    renamed = world.rows[0] | {"Names": ["/old"]}
+    assert addresses(world.source(), "a.app") == ["172.20.0.2"]
+    world.rows[0] = renamed
+    assert addresses(world.source(), "a.app") is None
+    world.rows.append(container("a", "app=172.20.0.9") | {"Id": "another"})
+    zone = world.source()
+    assert addresses(zone, "a.app") == ["172.20.0.9"]
+    assert addresses(zone, "old.app") == ["172.20.0.2"]
+
+
 def podman(name: str, at: str) -> dict[str, Any]:
     """The row of a container on Podman: it has no ids of endpoints, and names for networks' ids."""
     row = container(name, at)
