@@ -125,15 +125,22 @@ class _Places:
 
     def of(self, row: Json) -> tuple[Place, ...]:
         """The networks of a container: that of its default route first, then by name."""
-        mode = str((row.get("HostConfig") or {}).get("NetworkMode") or "")
-        kind, _, other = mode.partition(":")
-        # A container may use the network of another one and then has that one's addresses.
-        row = self._rows.get(other, row) if kind == "container" else row
+        row = self._lender(row)
         settings: Mapping[str, Json] = (row.get("NetworkSettings") or {}).get("Networks") or {}
         ordered = sorted(
             settings.items(), key=lambda item: (-int(item[1].get("GwPriority") or 0), item[0])
         )
         return tuple(self._place(str(row["Id"]), name, endpoint) for name, endpoint in ordered)
+
+    def _lender(self, row: Json) -> Json:
+        """Whose network a container uses: that of another one, which may use a third one's."""
+        seen: set[str] = set()
+        while (identity := str(row["Id"])) not in seen:
+            seen.add(identity)
+            mode = str((row.get("HostConfig") or {}).get("NetworkMode") or "")
+            kind, _, other = mode.partition(":")
+            row = self._rows.get(other, row) if kind == "container" else row
+        return row
 
     def _place(self, container: str, network: str, endpoint: Json) -> Place:
         identity = str(endpoint.get("NetworkID") or "")

@@ -124,6 +124,26 @@ def test_a_container_in_the_network_of_another_has_its_addresses() -> None:
     assert zone.reverse == {IPAddress("172.20.0.2"): "main.docker.test"}
 
 
+def test_the_network_of_another_may_be_that_of_a_third() -> None:
+    main = container("main", "app=172.20.0.2")
+    side = container("side", mode=f"container:{main['Id']}", created=2)
+    beside = container("beside", mode=f"container:{side['Id']}", created=3)
+    zone = zone_of(beside, side, main)
+    assert addresses(zone, "beside") == addresses(zone, "side") == ["172.20.0.2"]
+    # Without the one in the middle nobody knows whose network it is.
+    assert addresses(zone_of(beside, main), "beside") == []
+
+
+def test_networks_of_each_other_end_nothing() -> None:
+    """No engine starts such containers, but a listing is not made in one moment."""
+    one, two = container("one"), container("two", created=2)
+    one["HostConfig"]["NetworkMode"] = f"container:{two['Id']}"
+    two["HostConfig"]["NetworkMode"] = f"container:{one['Id']}"
+    zone = zone_of(one, two, container("three", mode=f"container:{one['Id']}"))
+    for name in ("one", "two", "three"):
+        assert addresses(zone, name) == []
+
+
 def test_a_service_has_the_addresses_of_all_its_replicas() -> None:
     rows = [
         container(f"shop-web-{i}", f"app=172.20.0.{i}", labels=service("shop", "web"), created=i)
