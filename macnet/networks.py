@@ -72,11 +72,12 @@ def parse_networks(networks: Iterable[Json], containers: Iterable[Json]) -> tupl
     """
     rows = list(networks)
     bare = [_parse_network(entry) for entry in rows]
+    homes = Homes(bare)
     points: dict[str, list[tuple[Endpoint, Json]]] = {network.id: [] for network in bare}
     for container in containers:
         for name, settings in _endpoint_settings(container).items():
             endpoint = _parse_endpoint(container, name, settings)
-            home = _home(bare, str(settings.get("NetworkID", "")), endpoint)
+            home = homes.find(name, settings)
             if endpoint.addresses and home is not None:
                 points[home.id].append((replace(endpoint, network=home.name), settings))
     joined = (
@@ -125,23 +126,36 @@ def _endpoint_settings(container: Json) -> Mapping[str, Json]:
     return ((container.get("NetworkSettings") or {}).get("Networks")) or {}
 
 
-def _home(networks: Sequence[Network], identity: str, endpoint: Endpoint) -> Network | None:
-    """The network of an endpoint: by id, else by name, else by the subnet that holds it.
+class Homes:
+    """Which of some networks a container is on, by what its row says of one of them.
 
     Podman gives the name for the id, and calls its default network ``podman`` here and
     ``bridge`` in the list of networks.
     """
-    by_id = {network.id: network for network in networks}
-    by_name = {network.name: network for network in networks}
-    found = by_id.get(identity) or by_name.get(endpoint.network) or by_name.get(identity)
-    if found is not None:
-        return found
-    holders = [
-        network
-        for network in networks
-        if any(a in s.cidr for a in endpoint.addresses for s in network.subnets)
-    ]
-    return holders[0] if len(holders) == 1 else None
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        """``networks`` are the engine's; what else ``--also`` reaches is the home of none."""
+        self._networks = tuple(networks)
+        self._by_id = {network.id: network for network in self._networks}
+        self._by_name = {network.name: network for network in self._networks}
+
+    def find(self, name: str, settings: Json) -> Network | None:
+        """By id, else by name, else by the subnet that holds the addresses.
+
+        ``name`` and ``settings`` are an item of ``NetworkSettings.Networks``.
+        """
+        identity = str(settings.get("NetworkID") or "")
+        found = self._by_id.get(identity) or self._by_name.get(name) or self._by_name.get(identity)
+        if found is not None:
+            return found
+        addresses = _addresses(settings)
+        holders = [
+            network
+            for network in self._networks
+            if network.further is None
+            and any(a in s.cidr for a in addresses for s in network.subnets)
+        ]
+        return holders[0] if len(holders) == 1 else None
 
 
 def _parse_network(entry: Json) -> Network:
@@ -238,11 +252,12 @@ def container_names(container: Json) -> list[str]:
     return sorted(names, key=lambda name: "/" in name) or [str(container["Id"])[:12]]
 
 
+def _addresses(settings: Json) -> tuple[IPAddress, ...]:
+    found = (_parse_address(settings.get(key)) for key in ("IPAddress", "GlobalIPv6Address"))
+    return tuple(address for address in found if address is not None)
+
+
 def _parse_endpoint(container: Json, network: str, settings: Json) -> Endpoint:
-    found = (
-        _parse_address(settings.get("IPAddress")),
-        _parse_address(settings.get("GlobalIPv6Address")),
-    )
     ports = {
         Port(int(item["PrivatePort"]), str(item.get("Type") or "tcp"))
         for item in container.get("Ports") or ()
@@ -251,7 +266,7 @@ def _parse_endpoint(container: Json, network: str, settings: Json) -> Endpoint:
         container=container_names(container)[0],
         container_id=str(container["Id"]),
         network=network,
-        addresses=tuple(address for address in found if address is not None),
+        addresses=_addresses(settings),
         ports=tuple(sorted(ports)),
         own=LABEL_NAME in (container.get("Labels") or {}),
         cluster=find_cluster(container),

@@ -16,11 +16,11 @@ from typing import Any
 from netaddr import IPAddress
 
 from macnet.names.domain import MAX_NAME, is_probe
-from macnet.networks import Selected, container_names, seen_addresses
+from macnet.networks import Homes, Selected, container_names, seen_addresses
 from macnet.swarm import SERVICE_NAME, TASK_NAME
 
 Json = Mapping[str, Any]
-#: The names on each network of a container, by the network's id.
+#: The names on each network of a container, by the id that the container's row has for it.
 Aliases = Mapping[str, Sequence[str]]
 
 LABEL_NAMES = "io.macnet.names"
@@ -46,7 +46,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A container on one network: its addresses as this host sees them, or why it has none."""
+    """A container on one network: its addresses as this host sees them, or why it has none.
+
+    ``network_id`` is as in `Aliases`, which on Podman is a name.
+    """
 
     network_id: str
     network: str
@@ -112,6 +115,7 @@ class _Places:
 
     def __init__(self, selected: Iterable[Selected], rows: Iterable[Json]) -> None:
         self._networks = {item.network.id: item for item in selected}
+        self._homes = Homes(item.network for item in self._networks.values())
         self._rows = {str(row["Id"]): row for row in rows}
         self._seen = {
             (point.container_id, identity): seen_addresses(item, point)
@@ -121,21 +125,31 @@ class _Places:
 
     def of(self, row: Json) -> tuple[Place, ...]:
         """The networks of a container: that of its default route first, then by name."""
-        mode = str((row.get("HostConfig") or {}).get("NetworkMode") or "")
-        kind, _, other = mode.partition(":")
-        # A container may use the network of another one and then has that one's addresses.
-        row = self._rows.get(other, row) if kind == "container" else row
+        row = self._lender(row)
         settings: Mapping[str, Json] = (row.get("NetworkSettings") or {}).get("Networks") or {}
         ordered = sorted(
             settings.items(), key=lambda item: (-int(item[1].get("GwPriority") or 0), item[0])
         )
         return tuple(self._place(str(row["Id"]), name, endpoint) for name, endpoint in ordered)
 
+    def _lender(self, row: Json) -> Json:
+        """Whose network a container uses: that of another one, which may use a third one's."""
+        seen: set[str] = set()
+        while (identity := str(row["Id"])) not in seen:
+            seen.add(identity)
+            mode = str((row.get("HostConfig") or {}).get("NetworkMode") or "")
+            kind, _, other = mode.partition(":")
+            row = self._rows.get(other, row) if kind == "container" else row
+        return row
+
     def _place(self, container: str, network: str, endpoint: Json) -> Place:
         identity = str(endpoint.get("NetworkID") or "")
-        addresses = self._seen.get((container, identity), ())
-        why = None if addresses else _why_none(network, self._networks.get(identity))
-        return Place(identity, network, addresses, why)
+        home = self._homes.find(network, endpoint)
+        if home is None:
+            return Place(identity, network, (), _why_none(network, None))
+        addresses = self._seen.get((container, home.id), ())
+        why = None if addresses else _why_none(home.name, self._networks[home.id])
+        return Place(identity, home.name, addresses, why)
 
 
 def _why_none(network: str, item: Selected | None) -> str:

@@ -10,7 +10,7 @@ from macnet.engine import EngineEvent
 from macnet.models import Network
 from macnet.names.claims import Aliases, Json
 from macnet.names.zone import Zone, build_zone
-from macnet.networks import Selected, parse_networks
+from macnet.networks import Selected, container_names, parse_networks
 
 #: Seconds that one look spends on inspecting containers; the next look goes on from there.
 INSPECT_S = 0.5
@@ -30,7 +30,7 @@ class ZoneSource:
     """Looks at the engine when it is called. Use it from one thread at a time.
 
     Two listings serve any number of containers, but they leave aliases out, so each container is
-    inspected once for each time that it was connected to a network.
+    inspected once for each time that it was connected to a network or renamed.
     """
 
     def __init__(
@@ -105,13 +105,22 @@ class ZoneSource:
 
 
 def _endpoints_key(row: Json) -> tuple[str, ...]:
-    """What changes with each connection of a container to a network."""
+    """What changes with each connection of a container to a network, and with its name.
+
+    A container's name is among the ``DNSNames`` that inspecting it tells. On Podman, which has
+    no ids of endpoints, the network or the address changes.
+    """
     settings: Mapping[str, Json] = (row.get("NetworkSettings") or {}).get("Networks") or {}
-    return str(row["Id"]), *sorted(str(item.get("EndpointID")) for item in settings.values())
+    parts = ("EndpointID", "IPAddress", "GlobalIPv6Address")
+    points = (
+        " ".join((name, *(str(item.get(part)) for part in parts)))
+        for name, item in settings.items()
+    )
+    return str(row["Id"]), container_names(row)[0], *sorted(points)
 
 
 def parse_aliases(container: Json) -> Aliases:
-    """The names of a container in Docker's own DNS, by network id (``GET /containers/ID/json``).
+    """The names of a container in Docker's own DNS, as `Aliases` (``GET /containers/ID/json``).
 
     ``DNSNames`` is of API 1.44 and later; before, ``Aliases`` holds them, but not the container's
     name.

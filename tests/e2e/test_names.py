@@ -209,6 +209,9 @@ def test_changes_are_right_soon_and_never_denied(
         docker("rename", "renamed", "renamed-now")
         waits.append(names.wait("renamed-now", before["renamed"]))
         waits.append(names.wait("renamed", "NXDOMAIN"))
+        # What the engine's own DNS calls it has the name, too.
+        names.wait("renamed.app", "NXDOMAIN")
+        names.wait("renamed-now.app", before["renamed"])
     # The middle one: a busy machine may be late once.
     assert sorted(waits)[len(waits) // 2] < 0.5, waits
     assert mac_look_up(f"renamed-now.{DOMAIN}") == before["renamed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,3 +122,31 @@ def test_without_a_watch_a_question_fails_and_does_not_hang(names: Names, tmp_pa
         with watch(names.mac, tmp_path / "said") as again:
             again.wait_for(ANSWERING)
             assert look_up(name) == names.address("app-web")
+
+
+def test_a_watch_that_starts_before_its_engine(
+    names: Names, engine: Engine, tmp_path: Path
+) -> None:
+    """As the agent does at login: questions fail at once, and nothing is wrong but the engine."""
+    names.watching.end(2)
+    engine.stop()
+    with (
+        names.side.macos(),
+        names.side.looker() as look_up,
+        watch(names.mac, tmp_path / "said") as again,
+    ):
+        again.wait_for("waiting for the engine")
+        assert ANSWERING in again.said
+        assert names.ask("redis") == names.ask("new") == "SERVFAIL"
+        env = names.mac.environment()
+        found = names.side.macnet("check", "--json", env=env, check=False).stdout
+        results = {one["id"]: one["outcome"] for one in json.loads(found)["check"]["results"]}
+        assert [name for name, outcome in results.items() if outcome == "fail"] == [
+            "engine.reachable"
+        ]
+        assert {results[f"names.{name}"] for name in ("file", "port", "system")} == {"ok"}
+        engine.start()
+        names.wait("redis", "172.82.0.100")
+        assert look_up(f"redis.{DOMAIN}") == "172.82.0.100"
+        again.wait_for("the engine is back")
+    names.mac.macnet("setup")

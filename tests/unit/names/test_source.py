@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from macnet.engine import EngineEvent
@@ -62,6 +64,41 @@ def test_each_container_is_inspected_once_for_each_connection() -> None:
     assert world.counted() == []
     world.rows[0] = container("a", "app=172.20.0.9")
     assert addresses(world.source(), "cache.app") == ["172.20.0.9"]
+    assert world.counted() == ["a"]
+
+
+def test_a_name_of_before_goes_with_a_rename() -> None:
+    """Inspecting tells the container's own name too; one of that name may come after it."""
+    world = World()
+    renamed = world.rows[0] | {"Names": ["/old"]}
+    assert addresses(world.source(), "a.app") == ["172.20.0.2"]
+    world.rows[0] = renamed
+    assert addresses(world.source(), "a.app") is None
+    world.rows.append(container("a", "app=172.20.0.9") | {"Id": "another"})
+    zone = world.source()
+    assert addresses(zone, "a.app") == ["172.20.0.9"]
+    assert addresses(zone, "old.app") == ["172.20.0.2"]
+
+
+def podman(name: str, at: str) -> dict[str, Any]:
+    """The row of a container on Podman: it has no ids of endpoints, and names for networks' ids."""
+    row = container(name, at)
+    for network_name, item in row["NetworkSettings"]["Networks"].items():
+        item |= {"NetworkID": network_name, "EndpointID": ""}
+    return row
+
+
+@pytest.mark.parametrize("at", ["extra=172.21.0.2", "app=172.20.0.9"])
+def test_a_container_of_podman_is_inspected_again_where_it_has_moved(at: str) -> None:
+    world = World()
+    world.rows = [podman("a", "app=172.20.0.2")]
+    assert addresses(world.source(), "cache.app") == ["172.20.0.2"]
+    world.counted()
+    world.source()
+    assert world.counted() == []
+    world.rows, world.aliases = [podman("a", at)], {"a": ["store"]}
+    name, _, address = at.partition("=")
+    assert addresses(world.source(), f"store.{name}") == [address]
     assert world.counted() == ["a"]
 
 

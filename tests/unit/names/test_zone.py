@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
+from macnet.models import Further, ReachKind
 from macnet.names import build_zone, names_table
 from macnet.names.claims import Kind
 from macnet.names.view import add_names
-from macnet.networks import parse_networks, select_networks
+from macnet.networks import parse_networks, select_networks, with_further
 from tests.unit.names.samples import (
     DOMAIN,
     Engine,
@@ -29,12 +30,17 @@ from tests.unit.names.samples import (
 DATA = Path(__file__).parents[2] / "data" / "engine"
 
 
-@pytest.mark.parametrize("version", ["28.5.2", "20.10.24"])
-def test_recorded_answers(version: str) -> None:
-    networks, containers = (
+def recorded(version: str) -> list[list[Row]]:
+    """The networks and containers of an engine."""
+    return [
         json.loads((DATA / f"{kind}-{version}.json").read_text())
         for kind in ("networks", "containers")
-    )
+    ]
+
+
+@pytest.mark.parametrize("version", ["28.5.2", "20.10.24"])
+def test_recorded_answers(version: str) -> None:
+    networks, containers = recorded(version)
     selected = select_networks(parse_networks(networks, containers), include=("*",), exclude=())
     zone = build_zone(DOMAIN, selected, containers, {})
     assert addresses(zone, "redis") == ["172.82.0.100"]
@@ -43,6 +49,55 @@ def test_recorded_answers(version: str) -> None:
     assert addresses(zone, "macnet-relay") == []
     assert zone.reverse[IPAddress("172.82.0.100")] == "redis.docker.test"
     assert zone.refused == ()
+
+
+def test_recorded_answers_of_podman() -> None:
+    """It gives the network's name for its id, and calls the default one by another name there."""
+    networks, containers = recorded("podman-4.3.1")
+    selected = select_networks(parse_networks(networks, containers), include=("*",), exclude=())
+    zone = build_zone(DOMAIN, selected, containers, {})
+    assert addresses(zone, "web") == addresses(zone, "web.tmp_default") == ["10.89.0.3"]
+    assert addresses(zone, "plain") == addresses(zone, "plain.bridge") == ["10.88.0.3"]
+    assert addresses(zone, "plain.podman") is None
+    assert zone.reverse[IPAddress("10.88.0.3")] == "plain.docker.test"
+    assert zone.names["plain.docker.test"].networks == ("bridge",)
+    assert zone.refused == ()
+    shown = {
+        (point.network, point.container): point.names
+        for item in add_names(selected, zone)
+        for point in item.network.endpoints
+    }
+    assert shown == {
+        ("bridge", "plain"): ("plain.docker.test", "plain.bridge.docker.test"),
+        ("tmp_default", "web"): ("web.docker.test", "web.tmp_default.docker.test"),
+    }
+    excluded = select_networks(
+        parse_networks(networks, containers), include=("*",), exclude=("bridge",)
+    )
+    zone = build_zone(DOMAIN, excluded, containers, {})
+    assert zone.names["plain.docker.test"].why == "left out by --exclude"
+
+
+def test_recorded_answers_of_podman_5() -> None:
+    """It gives ids of networks, but its default one still has two names."""
+    networks, containers = recorded("podman-5.8.6")
+    selected = select_networks(parse_networks(networks, containers), include=("*",), exclude=())
+    zone = build_zone(DOMAIN, selected, containers, {})
+    assert addresses(zone, "redis") == addresses(zone, "redis.app") == ["172.82.0.100"]
+    assert addresses(zone, "two-homes") == ["172.82.0.3", "10.89.0.2"]
+    assert addresses(zone, "six-web") == ["172.82.6.2", "fd00:82::2"]
+    assert addresses(zone, "web") == addresses(zone, "web.bridge") == ["10.88.0.2"]
+    assert addresses(zone, "web.podman") is None
+    assert zone.refused == ()
+
+
+def test_what_also_reaches_is_no_containers_home() -> None:
+    """A range may hold the addresses of a network whose other name only Podman knows."""
+    networks, containers = recorded("podman-4.3.1")
+    wide = Further("10.88.0.0/13", ReachKind.CIDR, (IPNetwork("10.88.0.0/13"),))
+    parsed = with_further(parse_networks(networks, containers), [wide])
+    selected = select_networks(parsed, include=("*",), exclude=())
+    assert addresses(build_zone(DOMAIN, selected, containers, {}), "plain") == ["10.88.0.3"]
 
 
 def test_a_container_has_its_name_and_that_of_each_network() -> None:
@@ -80,6 +135,26 @@ def test_a_container_in_the_network_of_another_has_its_addresses() -> None:
     zone = zone_of(side, main)
     assert addresses(zone, "side") == ["172.20.0.2"]
     assert zone.reverse == {IPAddress("172.20.0.2"): "main.docker.test"}
+
+
+def test_the_network_of_another_may_be_that_of_a_third() -> None:
+    main = container("main", "app=172.20.0.2")
+    side = container("side", mode=f"container:{main['Id']}", created=2)
+    beside = container("beside", mode=f"container:{side['Id']}", created=3)
+    zone = zone_of(beside, side, main)
+    assert addresses(zone, "beside") == addresses(zone, "side") == ["172.20.0.2"]
+    # Without the one in the middle nobody knows whose network it is.
+    assert addresses(zone_of(beside, main), "beside") == []
+
+
+def test_networks_of_each_other_end_nothing() -> None:
+    """No engine starts such containers, but a listing is not made in one moment."""
+    one, two = container("one"), container("two", created=2)
+    one["HostConfig"]["NetworkMode"] = f"container:{two['Id']}"
+    two["HostConfig"]["NetworkMode"] = f"container:{one['Id']}"
+    zone = zone_of(one, two, container("three", mode=f"container:{one['Id']}"))
+    for name in ("one", "two", "three"):
+        assert addresses(zone, name) == []
 
 
 def test_a_service_has_the_addresses_of_all_its_replicas() -> None:
