@@ -103,6 +103,8 @@ def choose_subnets(settings: Settings, facts: Observed) -> tuple[IPNetwork, IPNe
     nothing of this host's. The tunnel's subnet avoids this host's networks and routes too; where
     no range is free it lies inside the range of a wider route, as the longer prefix wins. That
     holds for a subnet that was asked for or is in use: a VPN that comes later moves no tunnel.
+    One that was asked for and is in use goes beside a wider network too: an error would end
+    watch, regenerate and setup for as long as that VPN is up.
     """
     own = present_interface(facts)
     docker = [
@@ -115,7 +117,9 @@ def choose_subnets(settings: Settings, facts: Observed) -> tuple[IPNetwork, IPNe
     in_use = facts.state.tunnel_subnet
     wanted = settings.tunnel_subnet or in_use or DEFAULT_TUNNEL_SUBNET
     # What a tunnel cannot lie in: all but routes that are wider than it.
-    fixed = {net for net, _ in docker} | {n.cidr for i in facts.interfaces for n in i.addresses}
+    fixed = {net for net, _ in docker}
+    if settings.tunnel_subnet is None or wanted != in_use:
+        fixed |= {n.cidr for i in facts.interfaces for n in i.addresses}
     firm = [(net, who) for net, who in used if net in fixed or net.prefixlen >= wanted.prefixlen]
     owner = next((who for net, who in firm if overlap(wanted, net)), None)
     if settings.tunnel_subnet is None and (owner is not None or in_use is None):

@@ -250,8 +250,41 @@ def test_a_network_that_this_mac_is_on_moves_the_tunnel_however_wide_it_is() -> 
     )
     assert choose(lan)[0] == "10.255.255.0/24"
     with pytest.raises(SubnetConflict, match="overlaps the network of en0") as caught:
-        choose(lan, Settings(tunnel_subnet=TUNNEL))
+        choose(replace(lan, state=TunnelState()), Settings(tunnel_subnet=TUNNEL))
     assert str(caught.value.hint).startswith("`macnet setup --tunnel-subnet 10.255.255.0/24` ")
+
+
+ASKED = IPNetwork("10.99.0.0/24")
+
+
+def vpn_beside(address: str, *networks: Network, in_use: IPNetwork | None = ASKED) -> Seen:
+    """A tunnel, and a VPN that came after it."""
+    there = interface("utun4", address)
+    return Seen(networks, (there,), (), TunnelState(tunnel_subnet=in_use))
+
+
+def test_a_wider_network_that_comes_later_does_not_end_a_tunnel_that_was_asked_for() -> None:
+    """An error would end watch, regenerate and setup as long as that VPN is up."""
+    asked = Settings(tunnel_subnet=ASKED)
+    app = docker("app", "172.18.0.0/16")
+    assert choose(vpn_beside("10.99.3.7/16", app), asked)[0] == str(ASKED)
+    assert chosen(vpn_beside("10.99.3.7/16", app), asked) == {"app": None}
+    for first in (None, TUNNEL):
+        with pytest.raises(SubnetConflict, match="overlaps the network of utun4"):
+            choose(vpn_beside("10.99.3.7/16", app, in_use=first), asked)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        vpn_beside("10.99.0.7/24"),
+        vpn_beside("10.99.0.129/25"),
+        vpn_beside("10.8.0.7/24", docker("large", "10.99.0.0/16")),
+    ],
+)
+def test_what_has_the_tunnels_addresses_is_told_also_later(seen: Seen) -> None:
+    with pytest.raises(SubnetConflict, match=r"the tunnel subnet 10\.99\.0\.0/24 overlaps"):
+        choose(seen, Settings(tunnel_subnet=ASKED))
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,17 @@ def test_the_record_of_an_older_macnet_goes_on(world: World) -> None:
     assert world.stored_tunnel().settings.tun_mtu == 1500
 
 
+def test_a_vpn_that_comes_later_does_not_end_a_tunnel_that_was_asked_for(world: World) -> None:
+    subnet = IPNetwork("10.99.0.0/24")
+    world.setup_tunnel(tunnel_subnet=str(subnet)).setup()
+    world.extra_interfaces.append(Interface("utun4", (IPNetwork("10.99.3.7/16"),)))
+    world.network("new", "10.77.0.0/24")
+    done = world.stored_tunnel().sync()
+    assert done is not None and done.routes.added == (IPNetwork("10.77.0.0/24"),)
+    world.stored_tunnel().regenerate()
+    assert world.setup_tunnel().setup().tunnel_subnet == subnet
+
+
 # Remaps
 
 
