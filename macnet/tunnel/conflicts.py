@@ -50,11 +50,13 @@ def select(
     *,
     own: str | None = None,
     chosen: Pairs = (),
+    kept: Pairs = (),
 ) -> tuple[Selected, ...]:
     """Which networks are routed, beside what this host and the tunnel use themselves.
 
     ``own`` is the tunnel's interface, where that does not hold an address of ``tunnel_subnet``
-    yet; ``chosen`` are the ranges that "auto" gave before.
+    yet; ``chosen`` are the ranges that "auto" gave before, and ``kept`` the pairs of an earlier
+    setup.
     """
     own = own or own_interface(interfaces, tunnel_subnet)
     here = bridges_here(networks, interfaces)
@@ -72,7 +74,18 @@ def select(
         # Beside a network that this host is on, a more specific route would cut off its hosts.
         passable={net for net, _ in host} - {n.cidr for i in interfaces for n in i.addresses},
         chosen=chosen,
+        kept=kept,
     )
+
+
+def kept_pairs(settings: Settings, state: TunnelState) -> Pairs:
+    """The pairs of ``--remap`` that an earlier setup has recorded.
+
+    What comes into their way later must not end watch, regenerate or setup.
+    """
+    before = (state.settings or {}).get("remap", {}).get("value") or state.options.get("remap")
+    words = before if isinstance(before, list) else []
+    return tuple((real, seen) for real, seen in settings.remap.pairs if f"{real}={seen}" in words)
 
 
 def present_subnets(settings: Settings, state: TunnelState) -> tuple[IPNetwork, IPNetwork]:

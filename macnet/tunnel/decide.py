@@ -33,6 +33,7 @@ from macnet.tunnel.conflicts import (
     classic_route,
     host_ranges,
     in_use,
+    kept_pairs,
     left_out,
     pool_routes,
     present_interface,
@@ -228,6 +229,7 @@ def decide(
         relay_subnet,
         own=present_interface(seen),
         chosen=chosen,
+        kept=kept_pairs(settings, seen.state),
     )
     port, port_notes = _choose_port(settings, seen)
     spec = wanted_spec(
@@ -301,6 +303,7 @@ def list_selected(
         *present_subnets(settings, state),
         own=tunnel_interface(state, networks, interfaces, routes, (s for _, s in chosen)),
         chosen=chosen,
+        kept=kept_pairs(settings, state),
     )
 
 
