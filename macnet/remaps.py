@@ -41,23 +41,34 @@ def remap_networks(
     host: Reserved = (),
     passable: Collection[IPNetwork] = frozenset(),
     chosen: Pairs = (),
+    kept: Pairs = (),
 ) -> tuple[Selected, ...]:
     """Give subnets other addresses, as asked for or where they collide with this host.
 
     A range that "auto" has ``chosen`` before stays as it is while it is free. ``reserved`` are
     the ranges in use, each with the words that say whose they are; a range that was asked for and
-    overlaps one of them raises `SubnetConflict`. What this ``host`` uses comes and goes and never
-    raises: such a range is left out, but that of a wider route (one of ``passable``) is no
-    obstacle, as the longer prefix wins.
+    overlaps one of them or one of Docker's raises `SubnetConflict`. What this ``host`` uses comes
+    and goes and never raises: such a range is left out, but that of a wider route (one of
+    ``passable``) is no obstacle, as the longer prefix wins. Nor do pairs raise that are ``kept``
+    from an earlier setup: a network of Docker's that lies in such a range is left out itself.
     """
     selected = tuple(selected)
-    used = _Used([*NEVER_ROUTED, *reserved], [*host], passable)
+    used = _Used([*NEVER_ROUTED, *reserved], [], [*host], passable)
     for item in selected:
         if why_never(item.network) is not None:
             continue
         whose = "" if item.network.further is not None else "Docker's network "
-        used.firm += [(s.cidr, f"{whose}{item.network.name}") for s in item.network.subnets]
-    return tuple(_remap(item, requested, dict(chosen), used) for item in selected)
+        used.docker += [(s.cidr, f"{whose}{item.network.name}") for s in item.network.subnets]
+    wanted = {subnet.cidr for item in selected for subnet in _in_order(item)}
+    held = [
+        (seen, real)
+        for real, seen in requested.pairs
+        if (real, seen) in kept and real in wanted and used.later(seen) is None
+    ]
+    return tuple(
+        _remap(_beside(item, requested, held), requested, dict(chosen), used, kept)
+        for item in selected
+    )
 
 
 def kept_choices(
@@ -82,14 +93,20 @@ def kept_choices(
 
 @dataclass(slots=True)
 class _Used:
-    """The ranges in use, each with whose it is: what never yields, and what is this host's."""
+    """The ranges in use, each with whose it is: what never yields, Docker's, and this host's."""
 
     firm: list[tuple[IPNetwork, str]]
+    docker: list[tuple[IPNetwork, str]]
     host: Sequence[tuple[IPNetwork, str]]
     passable: Collection[IPNetwork]
 
     def ranges(self) -> list[IPNetwork]:
-        return [net for net, _ in (*self.firm, *self.host)]
+        return [net for net, _ in (*self.firm, *self.docker, *self.host)]
+
+    def later(self, seen: IPNetwork) -> str | None:
+        """Whose range keeps ``seen`` from being routed that was asked for by an earlier setup."""
+        firm = next((owner for net, owner in self.firm if overlap(seen, net)), None)
+        return firm or self.obstacle(seen)
 
     def obstacle(self, seen: IPNetwork) -> str | None:
         """Whose range of this host keeps ``seen`` from being routed, None without one."""
@@ -100,11 +117,28 @@ class _Used:
         return None
 
 
+def _beside(
+    item: Selected, requested: RemapRequest, held: Iterable[tuple[IPNetwork, IPNetwork]]
+) -> Selected:
+    """``item`` without what lies in a range that a remap has (``held``: seen, real)."""
+    asked = dict(requested.pairs)
+    out = {
+        subnet: f"the remap of {real}"
+        for subnet in item.subnets
+        if subnet.cidr not in asked
+        for seen, real in held
+        if overlap(subnet.cidr, seen)
+    }
+    rest = tuple(subnet for subnet in item.subnets if subnet not in out)
+    return replace(item, subnets=rest, left_out=(*item.left_out, *out.items()))
+
+
 def _remap(
     item: Selected,
     requested: RemapRequest,
     known: Mapping[IPNetwork, IPNetwork],
     used: _Used,
+    kept: Pairs,
 ) -> Selected:
     asked = dict(requested.pairs)
     colliding = {subnet.cidr for subnet, _ in item.left_out}
@@ -115,8 +149,9 @@ def _remap(
         owner: str | None = None
         if subnet.cidr in asked:
             seen = asked[subnet.cidr]
-            _claim(subnet.cidr, seen, used)
-            owner = used.obstacle(seen)
+            if (subnet.cidr, seen) not in kept:
+                _claim(subnet.cidr, seen, used)
+            owner = used.later(seen)
         elif requested.auto and (subnet.cidr in colliding or subnet.cidr in known):
             seen = _choose(subnet.cidr, known, [*used.ranges(), *asked.values()])
         if seen is not None:
@@ -140,7 +175,7 @@ def _in_order(item: Selected) -> list[Subnet]:
 
 
 def _claim(real: IPNetwork, seen: IPNetwork, used: _Used) -> None:
-    for net, owner in used.firm:
+    for net, owner in (*used.firm, *used.docker):
         if overlap(seen, net):
             free = free_range(real, used.ranges())
             asked = "" if free is None else f"`macnet setup --remap {real}={free}` takes a free one"

@@ -50,14 +50,17 @@ def select(
     *,
     own: str | None = None,
     chosen: Pairs = (),
+    kept: Pairs = (),
+    orbstack: bool = False,
 ) -> tuple[Selected, ...]:
     """Which networks are routed, beside what this host and the tunnel use themselves.
 
     ``own`` is the tunnel's interface, where that does not hold an address of ``tunnel_subnet``
-    yet; ``chosen`` are the ranges that "auto" gave before.
+    yet; ``chosen`` are the ranges that "auto" gave before, and ``kept`` the pairs of an earlier
+    setup. ``orbstack`` tells whether the engine is OrbStack's.
     """
     own = own or own_interface(interfaces, tunnel_subnet)
-    here = bridges_here(networks, interfaces)
+    here = bridges_here(networks, interfaces, orbstack=orbstack)
     ours = (tunnel_subnet, tunnel_subnet6(tunnel_subnet), relay_subnet)
     reserved = tuple(zip(ours, _OURS, strict=True))
     host = host_ranges(interfaces, routes, own, here)
@@ -72,7 +75,18 @@ def select(
         # Beside a network that this host is on, a more specific route would cut off its hosts.
         passable={net for net, _ in host} - {n.cidr for i in interfaces for n in i.addresses},
         chosen=chosen,
+        kept=kept,
     )
+
+
+def kept_pairs(settings: Settings, state: TunnelState) -> Pairs:
+    """The pairs of ``--remap`` that an earlier setup has recorded.
+
+    What comes into their way later must not end watch, regenerate or setup.
+    """
+    before = (state.settings or {}).get("remap", {}).get("value") or state.options.get("remap")
+    words = before if isinstance(before, list) else []
+    return tuple((real, seen) for real, seen in settings.remap.pairs if f"{real}={seen}" in words)
 
 
 def present_subnets(settings: Settings, state: TunnelState) -> tuple[IPNetwork, IPNetwork]:
@@ -103,6 +117,8 @@ def choose_subnets(settings: Settings, facts: Observed) -> tuple[IPNetwork, IPNe
     nothing of this host's. The tunnel's subnet avoids this host's networks and routes too; where
     no range is free it lies inside the range of a wider route, as the longer prefix wins. That
     holds for a subnet that was asked for or is in use: a VPN that comes later moves no tunnel.
+    One that was asked for and is in use goes beside a wider network too: an error would end
+    watch, regenerate and setup for as long as that VPN is up.
     """
     own = present_interface(facts)
     docker = [
@@ -115,7 +131,9 @@ def choose_subnets(settings: Settings, facts: Observed) -> tuple[IPNetwork, IPNe
     in_use = facts.state.tunnel_subnet
     wanted = settings.tunnel_subnet or in_use or DEFAULT_TUNNEL_SUBNET
     # What a tunnel cannot lie in: all but routes that are wider than it.
-    fixed = {net for net, _ in docker} | {n.cidr for i in facts.interfaces for n in i.addresses}
+    fixed = {net for net, _ in docker}
+    if settings.tunnel_subnet is None or wanted != in_use:
+        fixed |= {n.cidr for i in facts.interfaces for n in i.addresses}
     firm = [(net, who) for net, who in used if net in fixed or net.prefixlen >= wanted.prefixlen]
     owner = next((who for net, who in firm if overlap(wanted, net)), None)
     if settings.tunnel_subnet is None and (owner is not None or in_use is None):
@@ -313,34 +331,57 @@ def tunnel_interface(
     return None
 
 
-def bridges_here(networks: Iterable[Network], interfaces: Iterable[Interface]) -> tuple[str, ...]:
+def bridges_here(
+    networks: Iterable[Network], interfaces: Iterable[Interface], *, orbstack: bool = False
+) -> tuple[str, ...]:
     """Interfaces by which this host itself is on Docker's networks.
 
     On Linux these are the engine's own bridges, known by name and gateway. On a Mac OrbStack
     makes a ``bridge101`` for each network, with the same subnet and an address that is not the
-    gateway's. An equal address alone proves nothing: macOS gives its first bridge of VMs
-    192.168.64.1, which may be the gateway of a Docker network.
+    gateway's. An equal subnet or address alone proves nothing: macOS gives its first bridge of
+    VMs 192.168.64.1/24. So a bridge of macOS counts where the engine is OrbStack's, or where
+    there are several and each network that has containers has one, as `find_direct_way` wants it.
     """
-    known = tuple(networks)
+    known = tuple(network for network in networks if network.bridge is not None)
+    interfaces = tuple(interfaces)
     bridges = {
         (network.bridge, s.gateway)
         for network in known
-        if network.bridge is not None
         for s in network.subnets
         if s.gateway is not None
     }
     gateways = {gateway for _, gateway in bridges}
-    subnets = {s.cidr for network in known if network.bridge is not None for s in network.subnets}
+    of_mac = _bridges_of_orbstack(known, interfaces, sure=orbstack)
     return tuple(
         i.name
         for i in interfaces
-        if any(
-            (i.name, net.ip) in bridges
-            or (_PODMAN_BRIDGE.fullmatch(i.name) and net.ip in gateways)
-            or (_MAC_BRIDGE.fullmatch(i.name) and net.cidr in subnets and net.ip not in gateways)
+        if i.name in of_mac
+        or any(
+            (i.name, net.ip) in bridges or (_PODMAN_BRIDGE.fullmatch(i.name) and net.ip in gateways)
             for net in i.addresses
         )
     )
+
+
+def _bridges_of_orbstack(
+    networks: Iterable[Network], interfaces: Iterable[Interface], *, sure: bool
+) -> set[str]:
+    """The bridges of macOS that are OrbStack's; where that is not ``sure``, only with proof."""
+    bridges = [i for i in interfaces if _MAC_BRIDGE.fullmatch(i.name)]
+    found: set[str] = set()
+    each = True
+    for network in networks:
+        here = {
+            i.name
+            for i in bridges
+            for net in i.addresses
+            for s in network.subnets
+            if net.cidr == s.cidr and net.ip != s.gateway
+        }
+        if not here and any(a.version == 4 for e in network.endpoints for a in e.addresses):
+            each = False
+        found |= here
+    return found if sure or (each and len(found) > 1) else set()
 
 
 def host_ranges(

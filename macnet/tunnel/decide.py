@@ -33,6 +33,7 @@ from macnet.tunnel.conflicts import (
     classic_route,
     host_ranges,
     in_use,
+    kept_pairs,
     left_out,
     pool_routes,
     present_interface,
@@ -228,6 +229,8 @@ def decide(
         relay_subnet,
         own=present_interface(seen),
         chosen=chosen,
+        kept=kept_pairs(settings, seen.state),
+        orbstack=seen.orbstack,
     )
     port, port_notes = _choose_port(settings, seen)
     spec = wanted_spec(
@@ -291,6 +294,7 @@ def list_selected(
     routes: tuple[Route, ...],
     *,
     chosen: Pairs = (),
+    orbstack: bool = False,
 ) -> tuple[Selected, ...]:
     """Which networks are routed, for commands that only look: beside the tunnel as it is now."""
     return select(
@@ -301,6 +305,8 @@ def list_selected(
         *present_subnets(settings, state),
         own=tunnel_interface(state, networks, interfaces, routes, (s for _, s in chosen)),
         chosen=chosen,
+        kept=kept_pairs(settings, state),
+        orbstack=orbstack,
     )
 
 

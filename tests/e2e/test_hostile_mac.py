@@ -151,6 +151,28 @@ def test_a_route_to_the_range_of_a_remap_leaves_that_out(up: Mac) -> None:
         up.macnet("setup", "--unset", "remap")
 
 
+def test_a_vpn_around_the_subnet_that_was_asked_for_stops_nothing(
+    clean: Mac, tmp_path: Path
+) -> None:
+    """It came later, and is wider: macnet's own rows go before its."""
+    lab = clean.lab
+    clean.macnet("setup", "--tunnel-subnet", "10.99.0.0/24")
+    with watched(clean, tmp_path / "said") as said:
+        try:
+            with hostile.company_vpn(lab, "10.0.0.0/8") as vpn:
+                lab.run(["ip", "addr", "add", "10.99.3.7/16", "dev", vpn])
+                address = make_network(lab, "hostile", "--subnet", OUTSIDE)
+                wait_until(partial(clean.pings, address, wait_s=0.3), 30, "the new network")
+                for words in (["regenerate"], ["setup"]):
+                    clean.macnet(*words)
+                assert clean.pings(address)
+                reaches_app(clean)
+                assert clean.json("status")["status"]["tunnel_subnet"] == "10.99.0.0/24"
+        finally:
+            remove_network(lab, "hostile")
+    assert "error" not in said()
+
+
 def seen_address(mac: Mac, network_name: str, address: str) -> str:
     """Where the Mac sees a container of a remapped network."""
     rows = mac.json("networks")["networks"]

@@ -35,12 +35,21 @@ def remap(
     home: Sequence[str] = (),
     known: Mapping[str, str] | None = None,
     include: str = "*",
+    kept: bool = False,
+    host: Sequence[str] = (),
 ) -> tuple[Selected, ...]:
-    """What comes out where ``home`` ranges are used by this host."""
+    """What comes out where ``home`` ranges are used by this host; all pairs may be ``kept``."""
     reserved = [(net(text), "home") for text in home]
     selected = select_networks(networks, include=[include], exclude=[], reserved=reserved)
     chosen = tuple((net(real), net(seen)) for real, seen in (known or {}).items())
-    return remap_networks(selected, requested, reserved, chosen=chosen)
+    return remap_networks(
+        selected,
+        requested,
+        reserved,
+        host=[(net(text), "home") for text in host],
+        chosen=chosen,
+        kept=requested.pairs if kept else (),
+    )
 
 
 def pairs(selected: Sequence[Selected]) -> dict[str, str | None]:
@@ -170,6 +179,57 @@ def test_two_pairs_to_one_range() -> None:
     request = explicit("10.1.0.0/24=172.31.9.0/24", "10.2.0.0/24=172.31.9.0/24")
     with pytest.raises(SubnetConflict, match=r"the remap of 10\.1\.0\.0/24"):
         remap(networks, request)
+
+
+PAIR = "172.20.0.0/16=10.201.0.0/16"
+
+
+def test_a_network_that_comes_later_into_the_range_of_a_pair_is_left_out() -> None:
+    """The pair is remembered, so that an error would end watch for all networks."""
+    networks = [bridge("app", "172.20.0.0/16"), bridge("new", "10.201.5.0/24", "10.7.0.0/24")]
+    with pytest.raises(SubnetConflict, match="overlaps Docker's network new"):
+        remap(networks, explicit(PAIR))
+    for order in (networks, networks[::-1]):
+        selected = remap(order, explicit(PAIR), kept=True)
+        assert pairs(selected) == {"172.20.0.0/16": "10.201.0.0/16", "10.7.0.0/24": None}
+        [(subnet, why)] = [pair for item in selected for pair in item.left_out]
+        assert (str(subnet.cidr), why) == ("10.201.5.0/24", "the remap of 172.20.0.0/16")
+    [_, alone] = remap([networks[0], bridge("new", "10.201.0.0/16")], explicit(PAIR), kept=True)
+    assert alone.reason == "10.201.0.0/16 overlaps the remap of 172.20.0.0/16"
+    # The command that the warning gives reaches it.
+    request = replace(explicit(PAIR), auto=True)
+    assert pairs(remap(networks, request, kept=True))["10.201.5.0/24"] == "10.192.0.0/24"
+
+
+@pytest.mark.parametrize(
+    ("first", "host"),
+    [
+        # Its network is away, or cannot be reached under the range now.
+        (bridge("other", "172.21.0.0/16"), ()),
+        (replace(bridge("app", "172.20.0.0/16"), driver="macvlan"), ()),
+        (bridge("app", "172.20.0.0/16"), ("10.201.128.0/17",)),
+    ],
+)
+def test_a_pair_that_is_not_in_use_leaves_nothing_out(first: Network, host: Sequence[str]) -> None:
+    networks = [first, bridge("new", "10.201.5.0/24")]
+    selected = remap(networks, explicit(PAIR), kept=True, host=host)
+    assert pairs(selected)["10.201.5.0/24"] is None
+
+
+def test_a_pair_in_the_range_of_what_came_later_leaves_out_its_own_network() -> None:
+    """The tunnel itself may have moved there, or another pair's network has come."""
+    networks = [bridge("a", "10.1.0.0/24"), bridge("b", "10.2.0.0/25"), bridge("c", "10.3.0.0/24")]
+    request = explicit(
+        "10.1.0.0/24=172.31.9.0/24", "10.2.0.0/25=172.31.9.0/25", "10.3.0.0/24=127.1.0.0/24"
+    )
+    selected = remap(networks, request, kept=True)
+    assert pairs(selected) == {"10.1.0.0/24": "172.31.9.0/24"}
+    assert [why for item in selected for _, why in item.left_out] == [
+        "the remap of 10.1.0.0/24 by its remap 172.31.9.0/25",
+        "loopback by its remap 127.1.0.0/24",
+    ]
+    (item, *_) = remap(networks, request, kept=True, home=["172.31.0.0/16"])
+    assert item.reason == "10.1.0.0/24 overlaps home by its remap 172.31.9.0/24"
 
 
 def beside(

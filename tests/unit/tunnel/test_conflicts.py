@@ -12,7 +12,7 @@ from netaddr import IPAddress, IPNetwork, IPSet
 
 from macnet.errors import SubnetConflict
 from macnet.helper.spec import client_address6
-from macnet.models import Interface, Network, Route, Subnet
+from macnet.models import Endpoint, Interface, Network, Route, Subnet
 from macnet.networks import PRIVATE_BLOCKS
 from macnet.settings import Settings
 from macnet.state import TunnelState
@@ -116,6 +116,16 @@ def docker(name: str, *subnets: str, driver: str = "bridge", bridge: str | None 
     return Network(name, name, driver, "local", internal=False, subnets=ranges, bridge=bridge)
 
 
+#: The first bridge of a Mac's VMs, as UTM's.
+VM_BRIDGE = interface("bridge100", "192.168.64.1/24")
+
+
+def gateway_at(subnet: str, gateway: str | None) -> Network:
+    """A Docker network whose bridge has another address than the first, or one not known."""
+    place = Subnet(IPNetwork(subnet), IPAddress(gateway) if gateway else None)
+    return replace(docker("shop", subnet), subnets=(place,))
+
+
 def test_the_engines_bridges_are_here_by_name_and_gateway() -> None:
     network = docker("app", "172.18.0.0/16", bridge="docker0")
     interfaces = [
@@ -130,14 +140,16 @@ def test_the_engines_bridges_are_here_by_name_and_gateway() -> None:
 @pytest.mark.parametrize(
     ("network", "host"),
     [
-        # The first bridge of a Mac's VMs.
-        (docker("shop", "192.168.64.0/20"), interface("bridge100", "192.168.64.1/24")),
-        (docker("shop", "192.168.64.0/24"), interface("bridge100", "192.168.64.1/24")),
+        (docker("shop", "192.168.64.0/20"), VM_BRIDGE),
+        (docker("shop", "192.168.64.0/24"), VM_BRIDGE),
         (
             docker("lan", "192.168.106.0/24", driver="macvlan"),
             interface("bridge100", "192.168.106.1/24"),
         ),
         (docker("box", "192.168.56.0/21"), interface("vboxnet0", "192.168.56.1/24")),
+        # Not the gateway's address: `--gateway 192.168.64.254`, or one that no row tells.
+        (gateway_at("192.168.64.0/24", "192.168.64.254"), VM_BRIDGE),
+        (gateway_at("192.168.64.0/24", None), VM_BRIDGE),
     ],
 )
 def test_an_equal_address_does_not_make_an_interface_the_engines_bridge(
@@ -148,6 +160,9 @@ def test_an_equal_address_does_not_make_an_interface_the_engines_bridge(
     assert not item.routed
     if network.driver == "bridge":
         assert f"overlaps the network of {host.name} (" in str(item.reason)
+        auto = Settings(remap=RemapRequest(auto=True))
+        (item,) = select(auto, (network,), (host,), (), TUNNEL, IPNetwork("100.64.0.0/30"))
+        assert item.subnets[0].seen in IPNetwork("10.192.0.0/10")
 
 
 def test_bridges_that_reach_docker_networks_from_the_mac_are_known() -> None:
@@ -160,6 +175,30 @@ def test_bridges_that_reach_docker_networks_from_the_mac_are_known() -> None:
         interface("en0", "10.8.10.7/24"),
     ]
     assert bridges_here(networks, interfaces) == ("bridge101", "bridge102")
+    # A single one proves nothing, unless the engine is known to be OrbStack's.
+    assert bridges_here(networks[1:], interfaces) == ()
+    assert bridges_here(networks[1:], interfaces, orbstack=True) == ("bridge102",)
+    assert bridges_here([gateway_at("192.168.64.0/24", None)], interfaces, orbstack=True) == (
+        "bridge103",
+    )
+    # Nor do several beside a network that has containers and no bridge.
+    web = Endpoint("web", "web", "more", (IPAddress("172.18.0.2"),))
+    more = [*networks, replace(docker("more", "172.18.0.0/16"), endpoints=(web,))]
+    assert bridges_here(more, interfaces) == ()
+    assert bridges_here(more, interfaces, orbstack=True) == ("bridge101", "bridge102")
+    empty = [*networks, docker("more", "172.18.0.0/16")]
+    assert bridges_here(empty, interfaces) == ("bridge101", "bridge102")
+    only6 = replace(web, addresses=(IPAddress("fd00:82::2"),))
+    assert bridges_here([*networks, replace(more[2], endpoints=(only6,))], interfaces) != ()
+
+
+def test_bridges_of_orbstack_are_no_collision() -> None:
+    shop = docker("shop", "192.168.97.0/24")
+    its = interface("bridge101", "192.168.97.3/24")
+    relay = IPNetwork("100.64.0.0/30")
+    for orbstack in (False, True):
+        (item,) = select(Settings(), (shop,), (its,), (), TUNNEL, relay, orbstack=orbstack)
+        assert item.routed is orbstack
 
 
 # --- what else is up on a Mac -------------------------------------------------------------------
@@ -250,8 +289,41 @@ def test_a_network_that_this_mac_is_on_moves_the_tunnel_however_wide_it_is() -> 
     )
     assert choose(lan)[0] == "10.255.255.0/24"
     with pytest.raises(SubnetConflict, match="overlaps the network of en0") as caught:
-        choose(lan, Settings(tunnel_subnet=TUNNEL))
+        choose(replace(lan, state=TunnelState()), Settings(tunnel_subnet=TUNNEL))
     assert str(caught.value.hint).startswith("`macnet setup --tunnel-subnet 10.255.255.0/24` ")
+
+
+ASKED = IPNetwork("10.99.0.0/24")
+
+
+def vpn_beside(address: str, *networks: Network, in_use: IPNetwork | None = ASKED) -> Seen:
+    """A tunnel, and a VPN that came after it."""
+    there = interface("utun4", address)
+    return Seen(networks, (there,), (), TunnelState(tunnel_subnet=in_use))
+
+
+def test_a_wider_network_that_comes_later_does_not_end_a_tunnel_that_was_asked_for() -> None:
+    """An error would end watch, regenerate and setup as long as that VPN is up."""
+    asked = Settings(tunnel_subnet=ASKED)
+    app = docker("app", "172.18.0.0/16")
+    assert choose(vpn_beside("10.99.3.7/16", app), asked)[0] == str(ASKED)
+    assert chosen(vpn_beside("10.99.3.7/16", app), asked) == {"app": None}
+    for first in (None, TUNNEL):
+        with pytest.raises(SubnetConflict, match="overlaps the network of utun4"):
+            choose(vpn_beside("10.99.3.7/16", app, in_use=first), asked)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        vpn_beside("10.99.0.7/24"),
+        vpn_beside("10.99.0.129/25"),
+        vpn_beside("10.8.0.7/24", docker("large", "10.99.0.0/16")),
+    ],
+)
+def test_what_has_the_tunnels_addresses_is_told_also_later(seen: Seen) -> None:
+    with pytest.raises(SubnetConflict, match=r"the tunnel subnet 10\.99\.0\.0/24 overlaps"):
+        choose(seen, Settings(tunnel_subnet=ASKED))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from netaddr import IPNetwork
 from macnet.engine import ContainerSpec, ExecResult
 from macnet.errors import Busy, EngineRefused, HelperFailed, SubnetConflict
 from macnet.models import Interface
-from macnet.state import TunnelState, load_state
+from macnet.state import TunnelState, load_state, save_state
 from macnet.values import DEFAULT_TUN_MTU
 from tests.unit.tunnel.world import World
 
@@ -118,6 +119,17 @@ def test_the_record_of_an_older_macnet_goes_on(world: World) -> None:
     assert world.stored_tunnel().settings.tun_mtu == 1500
 
 
+def test_a_vpn_that_comes_later_does_not_end_a_tunnel_that_was_asked_for(world: World) -> None:
+    subnet = IPNetwork("10.99.0.0/24")
+    world.setup_tunnel(tunnel_subnet=str(subnet)).setup()
+    world.extra_interfaces.append(Interface("utun4", (IPNetwork("10.99.3.7/16"),)))
+    world.network("new", "10.77.0.0/24")
+    done = world.stored_tunnel().sync()
+    assert done is not None and done.routes.added == (IPNetwork("10.77.0.0/24"),)
+    world.stored_tunnel().regenerate()
+    assert world.setup_tunnel().setup().tunnel_subnet == subnet
+
+
 # Remaps
 
 
@@ -209,3 +221,30 @@ def test_a_remap_that_cannot_be_is_not_kept(home: World) -> None:
     with pytest.raises(SubnetConflict):
         home.setup_tunnel(remap=[f"{EXTRA}=172.17.0.0/16"]).setup()
     assert home.paths.state.read_bytes() == before
+
+
+def test_a_network_that_comes_later_does_not_end_a_tunnel_with_a_remap(world: World) -> None:
+    """It lies in the range that was asked for: it alone is left out, and told."""
+    asked, late = f"{APP}=10.201.0.0/24", IPNetwork("10.201.0.64/26")
+    world.setup_tunnel(remap=[asked]).setup()
+    world.network("late", str(late))
+    world.network("new", "10.77.0.0/24")
+    done = world.stored_tunnel().sync()
+    assert done is not None
+    assert done.routes.added == (IPNetwork("10.77.0.0/24"),)
+    assert IPNetwork("10.201.0.0/24") in world.carried()
+    assert late not in world.carried()
+    for again in (world.stored_tunnel().regenerate(), world.setup_tunnel().setup()):
+        [told] = again.warnings
+        assert told.startswith(f"late ({late}) is not routed: it overlaps the remap of {APP};")
+    assert any(item.reason == f"{late} overlaps the remap of {APP}" for item in again.networks)
+    # As the first of all it is refused: nothing has been made that it could end.
+    with pytest.raises(SubnetConflict, match="overlaps Docker's network late"):
+        world.setup_tunnel(remap=[f"{EXTRA}=10.201.0.0/16"]).setup()
+
+
+def test_a_pair_in_the_record_of_an_older_macnet_stops_nothing_either(world: World) -> None:
+    world.setup_tunnel(remap=[f"{APP}=10.201.0.0/24"]).setup()
+    save_state(world.paths.state, replace(state(world), settings=None))
+    world.network("late", "10.201.0.64/26")
+    assert world.stored_tunnel().sync() is not None
