@@ -178,7 +178,8 @@ class Facts:
             # These only tell it from another VPN that holds the same address.
             return own_interface(self.interfaces, subnet)
         state = replace(self.state, tunnel_subnet=subnet)
-        return tunnel_interface(state, networks, self.interfaces, routes)
+        routed = (*self.allowed, *self.announced)
+        return tunnel_interface(state, networks, self.interfaces, routes, routed)
 
     @cached_property
     def why_not_needed(self) -> str | None:

@@ -304,7 +304,8 @@ def _holders(interfaces: Iterable[Interface], tunnel: IPNetwork | None) -> list[
 
 def present_interface(seen: Observed) -> str | None:
     """`tunnel_interface` of what was observed."""
-    return tunnel_interface(seen.state, seen.networks, seen.interfaces, seen.routes, seen.allowed)
+    routed = (*seen.allowed, *seen.profile_routes)
+    return tunnel_interface(seen.state, seen.networks, seen.interfaces, seen.routes, routed)
 
 
 def tunnel_interface(
@@ -312,23 +313,35 @@ def tunnel_interface(
     networks: Iterable[Network],
     interfaces: Sequence[Interface],
     routes: Iterable[Route],
-    allowed: Iterable[IPNetwork] = (),
+    routed: Iterable[IPNetwork] = (),
 ) -> str | None:
     """`own_interface`, also while the client has not followed the tunnel to a new subnet.
 
     An interface without the tunnel's IPv6 address counts where it has a route to one of
-    Docker's subnets, or to one that the server lets through (``allowed``). Another VPN that
-    uses the same subnet has not.
+    Docker's subnets, or to one of ``routed``, what the server lets through and the client's
+    profile has. Another VPN that uses the same subnet has not. Where nothing is routed ours has
+    no route beyond its own subnet, as another VPN would have.
     """
-    wanted = {subnet.cidr for network in networks for subnet in network.subnets} | {*allowed}
+    routes, routed = tuple(routes), {*routed}
+    wanted = {subnet.cidr for network in networks for subnet in network.subnets} | routed
     carrying = {route.interface for route in routes if route.destination in wanted}
     for net in (state.tunnel_subnet, state.moved_from):
         holders = _holders(interfaces, net)
         sure = [name for name, ours in holders if ours]
-        likely = [name for name, _ in holders if name in carrying]
+        likely = [
+            name
+            for name, _ in holders
+            if name in carrying or not (routed or name in _going_beyond(net, routes))
+        ]
         if sure or likely:
             return (sure or likely)[0]
     return None
+
+
+def _going_beyond(tunnel: IPNetwork | None, routes: Iterable[Route]) -> set[str]:
+    """The interfaces with a route to something of IPv4 that is not in the tunnel's subnet."""
+    found = [(route.interface, route.destination) for route in routes]
+    return {name for name, net in found if net.version == 4 and (not tunnel or net not in tunnel)}
 
 
 def bridges_here(

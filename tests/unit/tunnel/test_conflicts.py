@@ -162,7 +162,8 @@ def test_an_equal_address_does_not_make_an_interface_the_engines_bridge(
         assert f"overlaps the network of {host.name} (" in str(item.reason)
         auto = Settings(remap=RemapRequest(auto=True))
         (item,) = select(auto, (network,), (host,), (), TUNNEL, IPNetwork("100.64.0.0/30"))
-        assert item.subnets[0].seen in IPNetwork("10.192.0.0/10")
+        assert (seen := item.subnets[0].seen) is not None
+        assert seen in IPNetwork("10.192.0.0/10")
 
 
 def test_bridges_that_reach_docker_networks_from_the_mac_are_known() -> None:
@@ -231,6 +232,7 @@ class Seen:
     routes: tuple[Route, ...] = ()
     state: TunnelState = field(default_factory=TunnelState)
     allowed: tuple[IPNetwork, ...] = ()
+    profile_routes: tuple[IPNetwork, ...] = ()
 
 
 def choose(seen: Seen, settings: Settings | None = None) -> tuple[str, str]:
@@ -512,6 +514,25 @@ def test_our_interface_without_ipv6_is_known_by_its_routes() -> None:
     for state in (up, moved):
         assert present_interface(cast("Observed", replace(seen, state=state))) == "utun4"
     assert present_interface(cast("Observed", seen)) is None
+
+
+def test_our_interface_without_ipv6_is_known_where_nothing_or_a_pool_is_routed() -> None:
+    """Else each look would move the tunnel away from its own interface."""
+    app = docker("app", "172.18.0.0/16")
+    ours = interface("utun4", "192.168.255.2/24")
+    own = route("192.168.255.0/24", "utun4")
+    up = TunnelState(tunnel_subnet=TUNNEL)
+    nothing = Seen((app,), (ours,), (own,), up)
+    pools = Seen(
+        (app,),
+        (ours,),
+        (own, route("10.50.0.0/16", "utun4")),
+        up,
+        profile_routes=(IPNetwork("10.50.0.0/16"),),
+    )
+    for seen in (nothing, pools):
+        assert present_interface(cast("Observed", seen)) == "utun4"
+        assert choose(seen)[0] == str(TUNNEL)
 
 
 nets = st.builds(
