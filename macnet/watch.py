@@ -168,6 +168,9 @@ class Watch:
     def _carried(self) -> Tunnel:
         """A tunnel whose engine is here, also where that takes an ssh that has ended."""
         tunnel = self._open_tunnel()
+        # Before the engine is here: meanwhile a question fails, but not for want of an answer, and
+        # nobody else takes the port.
+        self._names.look(tunnel)
         if not tunnel.keep_carrier():
             raise NotSetUp("there is no tunnel: `macnet setup` makes one")
         return tunnel

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import pytest
 
 from tests.e2e.names import ANSWERING, DOMAIN, PORT, Names, follow, names_on
-from tests.e2e.steps import Mac, wait_until
-from tests.e2e.test_watch import watch
+from tests.e2e.steps import PROGRAM, Mac, wait_until
+from tests.e2e.test_watch import Watching, watch
 from tests.e2e.world import listener, network
 from tests.lab import Lab
 from tests.lab.engine import Engine
@@ -121,3 +123,43 @@ def test_without_a_watch_a_question_fails_and_does_not_hang(names: Names, tmp_pa
         with watch(names.mac, tmp_path / "said") as again:
             again.wait_for(ANSWERING)
             assert look_up(name) == names.address("app-web")
+
+
+@contextmanager
+def watch_alone(mac: Mac, file: Path) -> Iterator[Watching]:
+    """Watch while the block runs, also without an engine."""
+    with file.open("w") as out:
+        process = mac.lab.popen([PROGRAM, "watch"], env=mac.environment(), stdout=out, stderr=out)
+    try:
+        yield Watching(process, file)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_a_watch_that_starts_before_its_engine(
+    names: Names, engine: Engine, tmp_path: Path
+) -> None:
+    """As the agent does at login: questions fail at once, and nothing is wrong but the engine."""
+    names.watching.end(2)
+    engine.stop()
+    with (
+        names.side.macos(),
+        names.side.looker() as look_up,
+        watch_alone(names.mac, tmp_path / "said") as again,
+    ):
+        again.wait_for("waiting for the engine")
+        assert ANSWERING in again.said
+        assert names.ask("redis") == names.ask("new") == "SERVFAIL"
+        env = names.mac.environment()
+        found = names.side.macnet("check", "--json", env=env, check=False).stdout
+        results = {one["id"]: one["outcome"] for one in json.loads(found)["check"]["results"]}
+        assert [name for name, outcome in results.items() if outcome == "fail"] == [
+            "engine.reachable"
+        ]
+        assert {results[f"names.{name}"] for name in ("file", "port", "system")} == {"ok"}
+        engine.start()
+        names.wait("redis", "172.82.0.100")
+        assert look_up(f"redis.{DOMAIN}") == "172.82.0.100"
+        again.wait_for("the engine is back")
+    names.mac.macnet("setup")

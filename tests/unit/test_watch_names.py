@@ -10,10 +10,14 @@ from typing import cast
 import pytest
 from netaddr import IPAddress
 
+from macnet import watch
+from macnet.names import probe_name
 from macnet.names.client import SystemResolver
 from macnet.state import NamesChoice, TunnelState, save_state
-from macnet.tunnel import Tunnel, converge
+from macnet.tunnel import Tunnel, converge, follow
 from macnet.watch import Answering, WatchKind, WatchLine
+from tests.unit import fake_watch
+from tests.unit.fake_watch import LOST, Clock
 from tests.unit.names.serving import until
 from tests.unit.tunnel.world import World
 
@@ -70,6 +74,49 @@ def test_a_port_that_is_taken_is_one_line_and_no_end() -> None:
     answering.look(cast(Tunnel, tunnel))
     answering.stop()
     assert told[-1].kind is WatchKind.NAMES
+
+
+class Asking(Clock):
+    """Looks a name up, and one that only macnet answers, whenever watch waits; twice."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port = port
+        self.seen: list[tuple[str | None, tuple[IPAddress, ...]]] = []
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        ask = SystemResolver().ask_port
+        failure = ask("redis.docker.test", self.port).problem
+        probe = probe_name("docker.test", "0" * 32)
+        self.seen.append((failure, ask(probe, self.port).addresses))
+        if len(self.seen) == 2:
+            raise fake_watch.End
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_an_engine_that_is_away_from_the_start(
+    monkeypatch: pytest.MonkeyPatch, port: int, *, carried: bool
+) -> None:
+    """Questions fail at once, `macnet check` finds the watch, and nobody else gets the port."""
+
+    def away(_: object) -> bool:
+        raise LOST
+
+    clock = Asking(port)
+    for module in (watch, follow):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(fake_watch.Opened, "open_engine", away, raising=False)
+    if not carried:
+        monkeypatch.setattr(fake_watch.Opened, "keep_carrier", away)
+    world = fake_watch.World(clock, [LOST, LOST])
+    world.names = NamesChoice("docker.test", port)
+    assert world.run() == [
+        f"answering for docker.test on 127.0.0.1:{port}",
+        f"waiting for the engine: {LOST}",
+    ]
+    assert clock.seen == [("SERVFAIL", (IPAddress("127.0.0.1"),))] * 2
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_a_setup_while_it_runs_counts_for_names(
