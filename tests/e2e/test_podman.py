@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.steps import Mac
+from tests.e2e.names import PORT
+from tests.e2e.steps import Mac, wait_until
+from tests.e2e.test_watch import watch
 from tests.lab import Lab
+from tests.lab.images import SAMPLE_IMAGE
 from tests.lab.members import Member
 from tests.lab.podman import PODMAN_KINDS
+from tests.lab.resolver_mac import NamesMac, ask
 
 #: The first time, Debian trees are made for it.
 pytestmark = pytest.mark.timeout(900)
@@ -68,6 +73,56 @@ def test_every_container_is_reached_and_checked(mac: Mac, podman: Member) -> Non
     assert any("two-homes" in subject for subject in pinged), pinged
     done = mac.macnet("check", "--context", CONTEXT, "redis:6379")
     assert podman.sample.address("redis") in done.stdout
+
+
+def test_names_have_the_addresses_of_their_containers(
+    mac: Mac, podman: Member, tmp_path: Path
+) -> None:
+    """In the list, in the table of networks, and asked for; also once a container has moved."""
+    sample, docker, netns = podman.sample, podman.engine.docker, mac.lab.paths.mac_netns
+    other, env = ("--context", CONTEXT), mac.environment()
+    domain = f"docker-{CONTEXT}.test"
+
+    def listed() -> dict[str, set[str]]:
+        rows = mac.json("names", "list", *other)["names"]["names"]
+        return {row["name"].removesuffix(f".{domain}"): set(row["addresses"]) for row in rows}
+
+    found = listed()
+    for name in sample.running_names:
+        assert found[name], name
+    homes = {network: sample.address("two-homes", network) for network in ("app", "extra")}
+    assert found["two-homes"] == set(homes.values())
+    assert {network: found[f"two-homes.{network}"] for network in homes} == {
+        network: {address} for network, address in homes.items()
+    }
+    assert found["six-web"] == {sample.address("six-web"), sample.address6("six-web")}
+    with NamesMac(mac.lab) as side:
+        side.macnet("names", "on", *other, env=env)
+        try:
+            rows = mac.json("networks", *other)["networks"]
+            shown = {
+                one["container"]: one["names"]
+                for row in rows
+                for one in row["network"]["endpoints"]
+            }
+            assert f"web.{domain}" in shown["web"]
+            with watch(mac, tmp_path / "said", *other) as watching:
+                watching.wait_for(f"answering for {domain} on 127.0.0.1:{PORT}")
+                assert ask(netns, PORT, f"redis.{domain}.") == sample.address("redis")
+                alias = ("--network-alias", "store")
+                docker("run", "-d", "--name", "moved", "--network", "app", *alias, SAMPLE_IMAGE)
+                before = sample.address("moved", "app")
+                assert ask(netns, PORT, f"store.app.{domain}.") == before
+                docker("network", "connect", "--alias", "stock", "extra", "moved")
+                docker("network", "disconnect", "app", "moved")
+                after = sample.address("moved", "extra")
+                wait_until(
+                    lambda: ask(netns, PORT, f"stock.extra.{domain}.") == after, 20, "the alias"
+                )
+                wait_until(lambda: ask(netns, PORT, f"moved.{domain}.") == after, 20, "the name")
+        finally:
+            docker("rm", "-f", "moved")
+            side.macnet("names", "off", *other, env=env)
 
 
 def test_a_second_setup_changes_nothing(mac: Mac, podman: Member) -> None:

@@ -78,6 +78,19 @@ def test_recorded_answers_of_podman() -> None:
     assert zone.names["plain.docker.test"].why == "left out by --exclude"
 
 
+def test_recorded_answers_of_podman_5() -> None:
+    """It gives ids of networks, but its default one still has two names."""
+    networks, containers = recorded("podman-5.8.6")
+    selected = select_networks(parse_networks(networks, containers), include=("*",), exclude=())
+    zone = build_zone(DOMAIN, selected, containers, {})
+    assert addresses(zone, "redis") == addresses(zone, "redis.app") == ["172.82.0.100"]
+    assert addresses(zone, "two-homes") == ["172.82.0.3", "10.89.0.2"]
+    assert addresses(zone, "six-web") == ["172.82.6.2", "fd00:82::2"]
+    assert addresses(zone, "web") == addresses(zone, "web.bridge") == ["10.88.0.2"]
+    assert addresses(zone, "web.podman") is None
+    assert zone.refused == ()
+
+
 def test_what_also_reaches_is_no_containers_home() -> None:
     """A range may hold the addresses of a network whose other name only Podman knows."""
     networks, containers = recorded("podman-4.3.1")
