@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import pytest
 
 from tests.e2e.names import ANSWERING, DOMAIN, PORT, Names, follow, names_on
-from tests.e2e.steps import Mac, wait_until
-from tests.e2e.test_watch import watch
+from tests.e2e.steps import PROGRAM, Mac, wait_until
+from tests.e2e.test_watch import Watching, watch
 from tests.e2e.world import listener, network
 from tests.lab import Lab
 from tests.lab.engine import Engine
@@ -124,6 +125,18 @@ def test_without_a_watch_a_question_fails_and_does_not_hang(names: Names, tmp_pa
             assert look_up(name) == names.address("app-web")
 
 
+@contextmanager
+def watch_alone(mac: Mac, file: Path) -> Iterator[Watching]:
+    """Watch while the block runs, also without an engine."""
+    with file.open("w") as out:
+        process = mac.lab.popen([PROGRAM, "watch"], env=mac.environment(), stdout=out, stderr=out)
+    try:
+        yield Watching(process, file)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
 def test_a_watch_that_starts_before_its_engine(
     names: Names, engine: Engine, tmp_path: Path
 ) -> None:
@@ -133,7 +146,7 @@ def test_a_watch_that_starts_before_its_engine(
     with (
         names.side.macos(),
         names.side.looker() as look_up,
-        watch(names.mac, tmp_path / "said") as again,
+        watch_alone(names.mac, tmp_path / "said") as again,
     ):
         again.wait_for("waiting for the engine")
         assert ANSWERING in again.said
