@@ -97,6 +97,7 @@ bench: lab ## measure against the classic recipe, on a quiet machine
 	$(PYTHON) -m benchmarks run
 	$(PYTHON) -m benchmarks tool
 	$(PYTHON) -m benchmarks readers
+	$(PYTHON) -m benchmarks names
 
 bench-sweep: lab ## try what the defaults could be
 	$(PYTHON) -m benchmarks sweep
