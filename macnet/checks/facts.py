@@ -215,6 +215,7 @@ class Facts:
             self.interfaces,
             self.routes,
             chosen=self.tunnel.resolved.chosen,
+            orbstack=self.tunnel.engine.address.orbstack,
         )
 
     @cached_property

@@ -51,15 +51,16 @@ def select(
     own: str | None = None,
     chosen: Pairs = (),
     kept: Pairs = (),
+    orbstack: bool = False,
 ) -> tuple[Selected, ...]:
     """Which networks are routed, beside what this host and the tunnel use themselves.
 
     ``own`` is the tunnel's interface, where that does not hold an address of ``tunnel_subnet``
     yet; ``chosen`` are the ranges that "auto" gave before, and ``kept`` the pairs of an earlier
-    setup.
+    setup. ``orbstack`` tells whether the engine is OrbStack's.
     """
     own = own or own_interface(interfaces, tunnel_subnet)
-    here = bridges_here(networks, interfaces)
+    here = bridges_here(networks, interfaces, orbstack=orbstack)
     ours = (tunnel_subnet, tunnel_subnet6(tunnel_subnet), relay_subnet)
     reserved = tuple(zip(ours, _OURS, strict=True))
     host = host_ranges(interfaces, routes, own, here)
@@ -330,34 +331,57 @@ def tunnel_interface(
     return None
 
 
-def bridges_here(networks: Iterable[Network], interfaces: Iterable[Interface]) -> tuple[str, ...]:
+def bridges_here(
+    networks: Iterable[Network], interfaces: Iterable[Interface], *, orbstack: bool = False
+) -> tuple[str, ...]:
     """Interfaces by which this host itself is on Docker's networks.
 
     On Linux these are the engine's own bridges, known by name and gateway. On a Mac OrbStack
     makes a ``bridge101`` for each network, with the same subnet and an address that is not the
-    gateway's. An equal address alone proves nothing: macOS gives its first bridge of VMs
-    192.168.64.1, which may be the gateway of a Docker network.
+    gateway's. An equal subnet or address alone proves nothing: macOS gives its first bridge of
+    VMs 192.168.64.1/24. So a bridge of macOS counts where the engine is OrbStack's, or where
+    there are several and each network that has containers has one, as `find_direct_way` wants it.
     """
-    known = tuple(networks)
+    known = tuple(network for network in networks if network.bridge is not None)
+    interfaces = tuple(interfaces)
     bridges = {
         (network.bridge, s.gateway)
         for network in known
-        if network.bridge is not None
         for s in network.subnets
         if s.gateway is not None
     }
     gateways = {gateway for _, gateway in bridges}
-    subnets = {s.cidr for network in known if network.bridge is not None for s in network.subnets}
+    of_mac = _bridges_of_orbstack(known, interfaces, sure=orbstack)
     return tuple(
         i.name
         for i in interfaces
-        if any(
-            (i.name, net.ip) in bridges
-            or (_PODMAN_BRIDGE.fullmatch(i.name) and net.ip in gateways)
-            or (_MAC_BRIDGE.fullmatch(i.name) and net.cidr in subnets and net.ip not in gateways)
+        if i.name in of_mac
+        or any(
+            (i.name, net.ip) in bridges or (_PODMAN_BRIDGE.fullmatch(i.name) and net.ip in gateways)
             for net in i.addresses
         )
     )
+
+
+def _bridges_of_orbstack(
+    networks: Iterable[Network], interfaces: Iterable[Interface], *, sure: bool
+) -> set[str]:
+    """The bridges of macOS that are OrbStack's; where that is not ``sure``, only with proof."""
+    bridges = [i for i in interfaces if _MAC_BRIDGE.fullmatch(i.name)]
+    found: set[str] = set()
+    each = True
+    for network in networks:
+        here = {
+            i.name
+            for i in bridges
+            for net in i.addresses
+            for s in network.subnets
+            if net.cidr == s.cidr and net.ip != s.gateway
+        }
+        if not here and any(a.version == 4 for e in network.endpoints for a in e.addresses):
+            each = False
+        found |= here
+    return found if sure or (each and len(found) > 1) else set()
 
 
 def host_ranges(

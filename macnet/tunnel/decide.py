@@ -230,6 +230,7 @@ def decide(
         own=present_interface(seen),
         chosen=chosen,
         kept=kept_pairs(settings, seen.state),
+        orbstack=seen.orbstack,
     )
     port, port_notes = _choose_port(settings, seen)
     spec = wanted_spec(
@@ -293,6 +294,7 @@ def list_selected(
     routes: tuple[Route, ...],
     *,
     chosen: Pairs = (),
+    orbstack: bool = False,
 ) -> tuple[Selected, ...]:
     """Which networks are routed, for commands that only look: beside the tunnel as it is now."""
     return select(
@@ -304,6 +306,7 @@ def list_selected(
         own=tunnel_interface(state, networks, interfaces, routes, (s for _, s in chosen)),
         chosen=chosen,
         kept=kept_pairs(settings, state),
+        orbstack=orbstack,
     )
 
 

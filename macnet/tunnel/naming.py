@@ -309,6 +309,7 @@ def zone_source(
             tunnel.host.interfaces(),
             tunnel.host.routes(),
             chosen=tunnel.resolved.chosen,
+            orbstack=engine.address.orbstack,
         )
 
     def containers() -> list[Json]:

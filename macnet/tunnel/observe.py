@@ -61,6 +61,8 @@ class Observed:
     routes: tuple[Route, ...]
     port_owner: Callable[[int], PortOwner | None]
     way: Way
+    #: Whether the engine is OrbStack's, which gives this machine a bridge for each network.
+    orbstack: bool
 
     @property
     def allowed(self) -> tuple[IPNetwork, ...]:
@@ -116,6 +118,7 @@ def observe(
         routes=host.routes(),
         port_owner=_owner_of(host, carrier),
         way=carrier.way,
+        orbstack=engine.address.orbstack,
     )
 
 

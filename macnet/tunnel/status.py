@@ -174,7 +174,15 @@ def _left_out(
     try:
         networks = list_networks(engine, Helper(engine, tunnel.settings.name), tunnel.settings.also)
         interfaces, table = tunnel.host.interfaces(), routes()
-        selected = list_selected(tunnel.settings, state, networks, interfaces, table, chosen=chosen)
+        selected = list_selected(
+            tunnel.settings,
+            state,
+            networks,
+            interfaces,
+            table,
+            chosen=chosen,
+            orbstack=engine.address.orbstack,
+        )
         own = tunnel_interface(state, networks, interfaces, table, (seen for _, seen in chosen))
         ours = (state.tunnel_subnet, state.relay_subnet)
         yield from left_out(selected, in_use(networks, selected, interfaces, table, own, ours))

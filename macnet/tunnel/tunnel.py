@@ -478,6 +478,7 @@ class Tunnel(TunnelParts):
             self.host.interfaces(),
             self.host.routes(),
             chosen=self.resolved.chosen,
+            orbstack=self.engine.address.orbstack,
         )
 
     def profile_text(self) -> str:

@@ -12,7 +12,7 @@ from netaddr import IPAddress, IPNetwork, IPSet
 
 from macnet.errors import SubnetConflict
 from macnet.helper.spec import client_address6
-from macnet.models import Interface, Network, Route, Subnet
+from macnet.models import Endpoint, Interface, Network, Route, Subnet
 from macnet.networks import PRIVATE_BLOCKS
 from macnet.settings import Settings
 from macnet.state import TunnelState
@@ -116,6 +116,16 @@ def docker(name: str, *subnets: str, driver: str = "bridge", bridge: str | None 
     return Network(name, name, driver, "local", internal=False, subnets=ranges, bridge=bridge)
 
 
+#: The first bridge of a Mac's VMs, as UTM's.
+VM_BRIDGE = interface("bridge100", "192.168.64.1/24")
+
+
+def gateway_at(subnet: str, gateway: str | None) -> Network:
+    """A Docker network whose bridge has another address than the first, or one not known."""
+    place = Subnet(IPNetwork(subnet), IPAddress(gateway) if gateway else None)
+    return replace(docker("shop", subnet), subnets=(place,))
+
+
 def test_the_engines_bridges_are_here_by_name_and_gateway() -> None:
     network = docker("app", "172.18.0.0/16", bridge="docker0")
     interfaces = [
@@ -130,14 +140,16 @@ def test_the_engines_bridges_are_here_by_name_and_gateway() -> None:
 @pytest.mark.parametrize(
     ("network", "host"),
     [
-        # The first bridge of a Mac's VMs.
-        (docker("shop", "192.168.64.0/20"), interface("bridge100", "192.168.64.1/24")),
-        (docker("shop", "192.168.64.0/24"), interface("bridge100", "192.168.64.1/24")),
+        (docker("shop", "192.168.64.0/20"), VM_BRIDGE),
+        (docker("shop", "192.168.64.0/24"), VM_BRIDGE),
         (
             docker("lan", "192.168.106.0/24", driver="macvlan"),
             interface("bridge100", "192.168.106.1/24"),
         ),
         (docker("box", "192.168.56.0/21"), interface("vboxnet0", "192.168.56.1/24")),
+        # Not the gateway's address: `--gateway 192.168.64.254`, or one that no row tells.
+        (gateway_at("192.168.64.0/24", "192.168.64.254"), VM_BRIDGE),
+        (gateway_at("192.168.64.0/24", None), VM_BRIDGE),
     ],
 )
 def test_an_equal_address_does_not_make_an_interface_the_engines_bridge(
@@ -148,6 +160,9 @@ def test_an_equal_address_does_not_make_an_interface_the_engines_bridge(
     assert not item.routed
     if network.driver == "bridge":
         assert f"overlaps the network of {host.name} (" in str(item.reason)
+        auto = Settings(remap=RemapRequest(auto=True))
+        (item,) = select(auto, (network,), (host,), (), TUNNEL, IPNetwork("100.64.0.0/30"))
+        assert str(item.subnets[0].seen).startswith("10.192.0.0/")
 
 
 def test_bridges_that_reach_docker_networks_from_the_mac_are_known() -> None:
@@ -160,6 +175,30 @@ def test_bridges_that_reach_docker_networks_from_the_mac_are_known() -> None:
         interface("en0", "10.8.10.7/24"),
     ]
     assert bridges_here(networks, interfaces) == ("bridge101", "bridge102")
+    # A single one proves nothing, unless the engine is known to be OrbStack's.
+    assert bridges_here(networks[1:], interfaces) == ()
+    assert bridges_here(networks[1:], interfaces, orbstack=True) == ("bridge102",)
+    assert bridges_here([gateway_at("192.168.64.0/24", None)], interfaces, orbstack=True) == (
+        "bridge103",
+    )
+    # Nor do several beside a network that has containers and no bridge.
+    web = Endpoint("web", "web", "more", (IPAddress("172.18.0.2"),))
+    more = [*networks, replace(docker("more", "172.18.0.0/16"), endpoints=(web,))]
+    assert bridges_here(more, interfaces) == ()
+    assert bridges_here(more, interfaces, orbstack=True) == ("bridge101", "bridge102")
+    empty = [*networks, docker("more", "172.18.0.0/16")]
+    assert bridges_here(empty, interfaces) == ("bridge101", "bridge102")
+    only6 = replace(web, addresses=(IPAddress("fd00:82::2"),))
+    assert bridges_here([*networks, replace(more[2], endpoints=(only6,))], interfaces) != ()
+
+
+def test_bridges_of_orbstack_are_no_collision() -> None:
+    shop = docker("shop", "192.168.97.0/24")
+    its = interface("bridge101", "192.168.97.3/24")
+    relay = IPNetwork("100.64.0.0/30")
+    for orbstack in (False, True):
+        (item,) = select(Settings(), (shop,), (its,), (), TUNNEL, relay, orbstack=orbstack)
+        assert item.routed is orbstack
 
 
 # --- what else is up on a Mac -------------------------------------------------------------------

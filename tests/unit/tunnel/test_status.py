@@ -12,6 +12,7 @@ from netaddr import IPAddress, IPNetwork
 
 from macnet.choices import ClientChoice
 from macnet.clients.base import ClientState, ClientStatus
+from macnet.contexts import EngineAddress
 from macnet.engine import ExecResult
 from macnet.errors import EngineError, EngineUnreachable, MacnetError
 from macnet.models import Interface, Route
@@ -225,3 +226,20 @@ def test_certificates_that_end_soon(up: World, left: int, words: str | None) -> 
     for warning in found.warnings:
         assert re.search(str(words), warning)
         assert "macnet regenerate --keys" in warning
+
+
+@pytest.mark.parametrize("orbstack", [True, False])
+def test_one_bridge_of_macos_collides_unless_the_engine_is_orbstacks(
+    up: World, orbstack: bool
+) -> None:
+    """Whichever command looks."""
+    if orbstack:
+        url = "unix:///Users/ann/.orbstack/run/docker.sock"
+        up.engine.address = EngineAddress(url, "the current context", "orbstack")
+    up.extra_interfaces.append(Interface("bridge100", (IPNetwork("172.82.0.253/24"),)))
+    [app] = [item for item in up.stored_tunnel().networks() if item.network.name == "app"]
+    assert app.routed is orbstack
+    told = [up.stored_tunnel().plan(force=True).warnings, look(up).warnings]
+    assert [any("overlaps the network of bridge100" in w for w in some) for some in told] == (
+        [not orbstack] * 2
+    )
