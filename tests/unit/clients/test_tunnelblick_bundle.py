@@ -75,6 +75,14 @@ def test_paths_that_tunnelblick_takes_a_bundle_from(path: str, taken: bool) -> N
     assert bundles.is_acceptable(Path(path)) is taken
 
 
+def test_plain_names_are_in_the_identifier_as_they_are() -> None:
+    """So that what earlier versions have installed is found by it."""
+    assert bundles.identifier("my-ctx") == "io.github.macnet.my-ctx"
+    others = {bundles.identifier(name) for name in ("my.ctx", "my_ctx", "My-ctx", "my--ctx")}
+    assert len(others) == 4
+    assert all(one.startswith("io.github.macnet.my-ctx.") for one in others)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "a b", '"x', "-x", ".x", "a\n", "ä"])
 def test_names_that_tunnelblick_cannot_have(name: str) -> None:
     with pytest.raises(ClientFailed):
