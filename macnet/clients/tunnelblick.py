@@ -45,7 +45,7 @@ _LOG_HINT = "its log tells why: Tunnelblick's menu > VPN Details > Configuration
 
 
 class TunnelblickClient(Client):
-    """Drives one configuration of Tunnelblick, which has the tunnel's name."""
+    """Drives one configuration of Tunnelblick, which is called like the tunnel."""
 
     name = "tunnelblick"
 
@@ -62,7 +62,7 @@ class TunnelblickClient(Client):
         self._places = places
         self._app = script.Tunnelblick(runner)
         self._tunnel_subnet = tunnel_subnet
-        self._configuration = bundles.check_name(paths.root.name)
+        self._configuration = bundles.configuration_name(paths.root.name)
 
     def require(self) -> None:
         """See `Client.require`."""

@@ -29,7 +29,7 @@ _CONFIG = Path("Contents/Resources/config.ovpn")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Tunnelblick refuses a bundle with one of these anywhere in its path (``defines.h``,
 #: PROHIBITED_DISPLAY_NAME_CHARACTERS; ``sharedRoutines.m``).
-_BAD_PATH = re.compile(r"[\x00-\x1f\x7f\\!#&;:~|?'\"<>^\[\]{}$%*]|\.\.")
+_BAD_PATH = re.compile(r"[\x00-\x1f\x7f\xff\\!#&;:~|?'\"<>^\[\]{}$%*]|\.\.")
 #: A bundle without a configuration is refused, also if it is to uninstall (``convertOuterTblk``).
 _NO_PROFILE = b"client\ndev tun\nproto tcp-client\nremote 127.0.0.1 1194\nnobind\n"
 
@@ -48,12 +48,23 @@ class TunnelblickPlaces:
         return cls(home / "Library/Application Support/Tunnelblick/Configurations")
 
 
+def configuration_name(tunnel: str) -> str:
+    """How Tunnelblick is to call the configuration of a tunnel. Raises `ClientFailed`.
+
+    Its own name, with a hash where two dots would follow each other in the bundle's.
+    """
+    if ".." not in f"{tunnel}.tblk":
+        return check_name(tunnel)
+    digest = hashlib.sha256(tunnel.encode()).hexdigest()[:8]
+    return check_name(f"{re.sub(r'[.]+', '.', tunnel).rstrip('.')}-{digest}")
+
+
 def check_name(name: str) -> str:
     """Return ``name`` if it can name a configuration; raise `ClientFailed` otherwise."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or ".." in f"{name}.tblk":
         raise ClientFailed(
             f"Tunnelblick cannot have a configuration named {name!r}",
-            hint="use letters, digits, dots, underscores and hyphens",
+            hint="use letters, digits, single dots, underscores and hyphens",
         )
     return name
 

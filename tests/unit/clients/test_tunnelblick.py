@@ -129,6 +129,9 @@ def test_a_path_that_tunnelblick_refuses_is_not_given_to_it(
     assert connect(client) is True
     [(_, bundle)] = app.commands("install")
     assert Path(bundle).is_relative_to(tmp_path / "temporary")
+    # It would have been refused there.
+    refused = write_bundle(paths.root, "macnet", PROFILE.encode())
+    assert app.install(str(refused)) == "false"
     assert list((tmp_path / "temporary").iterdir()) == []
     assert str(tmp_path / "temporary") in client.leftovers(purge=False)[0]
 
@@ -153,7 +156,7 @@ def ports(app: FakeTunnelblick) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("my-ctx", "my.ctx"), ("my.ctx", "my_ctx"), ("a-b", "a--b"), ("a", "a-")],
+    [("my-ctx", "my.ctx"), ("my.ctx", "my_ctx"), ("a-b", "a--b"), ("a", "a-"), ("a..b", "a.b")],
 )
 def test_tunnels_with_much_the_same_name_have_a_configuration_each(
     app: FakeTunnelblick, tmp_path: Path, one: str, other: str
@@ -168,6 +171,17 @@ def test_tunnels_with_much_the_same_name_have_a_configuration_each(
     assert app.commands("install") == []
     first.disconnect(Recorder())
     assert second.status().state is ClientState.CONNECTED
+
+
+@pytest.mark.parametrize("tunnel", ["a..b", "a...b.", "a."])
+def test_a_name_that_would_make_two_dots_in_a_path_is_avoided(
+    app: FakeTunnelblick, tmp_path: Path, tunnel: str
+) -> None:
+    client = client_of(tunnel, app, tmp_path)
+    assert connect(client) is True
+    [(_, bundle)] = app.commands("install")
+    assert ".." not in bundle
+    assert ".." not in client.leftovers(purge=False)[0]
 
 
 def install_former(app: FakeTunnelblick, name: str) -> None:
