@@ -45,7 +45,7 @@ _LOG_HINT = "its log tells why: Tunnelblick's menu > VPN Details > Configuration
 
 
 class TunnelblickClient(Client):
-    """Drives one configuration of Tunnelblick, which has the tunnel's name."""
+    """Drives one configuration of Tunnelblick, which is called like the tunnel."""
 
     name = "tunnelblick"
 
@@ -62,7 +62,7 @@ class TunnelblickClient(Client):
         self._places = places
         self._app = script.Tunnelblick(runner)
         self._tunnel_subnet = tunnel_subnet
-        self._configuration = bundles.check_name(paths.root.name)
+        self._configuration = bundles.configuration_name(paths.root.name)
 
     def require(self) -> None:
         """See `Client.require`."""
@@ -165,7 +165,8 @@ class TunnelblickClient(Client):
         folder = self._paths.root / "uninstall"
         if purge or not bundles.is_acceptable(folder):
             folder = Path(tempfile.mkdtemp(prefix="macnet-"))
-        bundle = bundles.write_uninstall_bundle(folder, self._configuration)
+        known = bundles.installed_identifier(self._places, self._configuration)
+        bundle = bundles.write_uninstall_bundle(folder, self._configuration, known)
         name = bundles.display_name(self._places, found)
         return (
             f"Tunnelblick keeps the configuration {name}. Remove it with: open '{bundle}'",
@@ -187,7 +188,8 @@ class TunnelblickClient(Client):
         if not bundles.is_acceptable(folder):
             folder = Path(tempfile.mkdtemp(prefix="macnet-"))
         try:
-            bundle = bundles.write_bundle(folder, self._configuration, profile)
+            known = bundles.installed_identifier(self._places, self._configuration)
+            bundle = bundles.write_bundle(folder, self._configuration, profile, known)
             taken = self._app.install(str(bundle))
         except ClientFailed:
             # A late answer or an error on the way back does not matter if it has the profile.

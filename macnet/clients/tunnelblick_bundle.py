@@ -11,6 +11,7 @@ profile with LF line ends, a final newline and no relative paths byte for byte).
 
 from __future__ import annotations
 
+import hashlib
 import plistlib
 import re
 import shutil
@@ -28,7 +29,7 @@ _CONFIG = Path("Contents/Resources/config.ovpn")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Tunnelblick refuses a bundle with one of these anywhere in its path (``defines.h``,
 #: PROHIBITED_DISPLAY_NAME_CHARACTERS; ``sharedRoutines.m``).
-_BAD_PATH = re.compile(r"[\x00-\x1f\x7f\\!#&;:~|?'\"<>^\[\]{}$%*]|\.\.")
+_BAD_PATH = re.compile(r"[\x00-\x1f\x7f\xff\\!#&;:~|?'\"<>^\[\]{}$%*]|\.\.")
 #: A bundle without a configuration is refused, also if it is to uninstall (``convertOuterTblk``).
 _NO_PROFILE = b"client\ndev tun\nproto tcp-client\nremote 127.0.0.1 1194\nnobind\n"
 
@@ -47,12 +48,23 @@ class TunnelblickPlaces:
         return cls(home / "Library/Application Support/Tunnelblick/Configurations")
 
 
+def configuration_name(tunnel: str) -> str:
+    """How Tunnelblick is to call the configuration of a tunnel. Raises `ClientFailed`.
+
+    Its own name, with a hash where two dots would follow each other in the bundle's.
+    """
+    if ".." not in f"{tunnel}.tblk":
+        return check_name(tunnel)
+    digest = hashlib.sha256(tunnel.encode()).hexdigest()[:8]
+    return check_name(f"{re.sub(r'[.]+', '.', tunnel).rstrip('.')}-{digest}")
+
+
 def check_name(name: str) -> str:
     """Return ``name`` if it can name a configuration; raise `ClientFailed` otherwise."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or ".." in f"{name}.tblk":
         raise ClientFailed(
             f"Tunnelblick cannot have a configuration named {name!r}",
-            hint="use letters, digits, dots, underscores and hyphens",
+            hint="use letters, digits, single dots, underscores and hyphens",
         )
     return name
 
@@ -63,16 +75,30 @@ def is_acceptable(folder: Path) -> bool:
 
 
 def identifier(name: str) -> str:
-    """The bundle's identifier, by which Tunnelblick finds what to replace, also if renamed."""
+    """The bundle's identifier, by which Tunnelblick finds what to replace, also if renamed.
+
+    A name that cannot be in it as it is gets a hash added: `my.ctx` and `my-ctx` are two.
+    """
+    former = former_identifier(name)
+    if former.endswith(f".{name}"):
+        return former
+    return f"{former}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def former_identifier(name: str) -> str:
+    """The identifier without a hash, which earlier versions gave to names that are much alike."""
     # Only A-Z, a-z, 0-9, hyphen and single dots are allowed; case does not count.
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return f"io.github.macnet.{words}"
 
 
-def info_plist(name: str) -> dict[str, object]:
-    """The Info.plist of the bundle. An unknown key would make Tunnelblick refuse it."""
+def info_plist(name: str, known: str | None = None) -> dict[str, object]:
+    """The Info.plist of the bundle. An unknown key would make Tunnelblick refuse it.
+
+    ``known`` is the identifier of the installed one that it is to replace.
+    """
     return {
-        "CFBundleIdentifier": identifier(name),
+        "CFBundleIdentifier": known or identifier(name),
         "CFBundleVersion": "1",
         "TBPackageVersion": "1",
         # "yes" would refuse a bundle that is older than the installed one.
@@ -87,10 +113,10 @@ def info_plist(name: str) -> dict[str, object]:
     }
 
 
-def uninstall_plist(name: str) -> dict[str, object]:
+def uninstall_plist(name: str, known: str | None = None) -> dict[str, object]:
     """The Info.plist of a bundle that, when opened, makes Tunnelblick remove the other one."""
     return {
-        "CFBundleIdentifier": identifier(name),
+        "CFBundleIdentifier": known or identifier(name),
         "CFBundleVersion": "1",
         "TBPackageVersion": "1",
         "TBReplaceIdentical": "force",
@@ -100,18 +126,18 @@ def uninstall_plist(name: str) -> dict[str, object]:
     }
 
 
-def write_bundle(folder: Path, name: str, profile: bytes) -> Path:
+def write_bundle(folder: Path, name: str, profile: bytes, known: str | None = None) -> Path:
     """Write the bundle into the private directory ``folder``; its path. It holds the key."""
     bundle = folder / f"{check_name(name)}.tblk"
-    _write(bundle, info_plist(name))
+    _write(bundle, info_plist(name, known))
     write_private(bundle / _CONFIG, profile)
     return bundle
 
 
-def write_uninstall_bundle(folder: Path, name: str) -> Path:
+def write_uninstall_bundle(folder: Path, name: str, known: str | None = None) -> Path:
     """Write the bundle that uninstalls into ``folder``; its path. It holds no key."""
     bundle = folder / f"{check_name(name)}.tblk"
-    _write(bundle, uninstall_plist(name))
+    _write(bundle, uninstall_plist(name, known))
     write_private(bundle / _CONFIG, _NO_PROFILE)
     return bundle
 
@@ -124,13 +150,25 @@ def _write(bundle: Path, plist: dict[str, object]) -> None:
 
 
 def find_installed(places: TunnelblickPlaces, name: str) -> Path | None:
-    """The user's own copy of our bundle, also after the user renamed it; None if absent."""
-    wanted = identifier(name)
-    found = [bundle for bundle in _bundles(places.private) if _identifier_of(bundle) == wanted]
+    """The user's own copy of our bundle, also after the user renamed it; None if absent.
+
+    One of an earlier macnet counts only by this name: it may be another tunnel's otherwise.
+    """
+    known = [(bundle, _identifier_of(bundle)) for bundle in _bundles(places.private)]
+    found = [bundle for bundle, its in known if its == identifier(name)]
+    former = former_identifier(name)
+    found = found or [bundle for bundle, its in known if (bundle.stem, its) == (name, former)]
     named = places.private / f"{name}.tblk"
     if named in found or (not found and named.exists()):
         return named
     return found[0] if found else None
+
+
+def installed_identifier(places: TunnelblickPlaces, name: str) -> str | None:
+    """The identifier by which Tunnelblick finds the user's copy; None where it has none of ours."""
+    found = find_installed(places, name)
+    known = _identifier_of(found) if found is not None else None
+    return known if known in {identifier(name), former_identifier(name)} else None
 
 
 def installed_profile(bundle: Path) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import plistlib
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -229,6 +230,28 @@ def test_beside_another_vpn_that_the_user_keeps(mac: Mac) -> None:
     assert mac.pings(mac.lab.sample.address("web"))
     mac.macnet("down")
     assert {row[1] for row in mac.app.history("connect", "disconnect")} == {"macnet"}
+
+
+def test_a_folder_out_of_which_tunnelblick_takes_nothing(mac: Mac) -> None:
+    """Characters in its path are refused, so the bundle is handed over from elsewhere."""
+    home = mac.lab.paths.mac_user / "R&D's [1]"
+    env = {"MACNET_HOME": str(home)}
+    try:
+        mac.macnet("setup", "--client", "tunnelblick", env=env)
+        assert mac.pings(mac.lab.sample.address("web"))
+        assert mac.app.log() == ""
+        [[_, bundle, _]] = mac.app.history("install")
+        assert not bundle.startswith(str(home)) and not Path(bundle).exists()
+        # From there it would not have come in.
+        refused = str(shutil.copytree(mac.copy, home / "macnet.tblk"))
+        mac.app.run(["osascript", "-e", _script("install"), refused])
+        assert "characters that are not allowed" in mac.app.log()
+        done = mac.macnet("down", env=env)
+        mac.app.run(["open", done.stdout.partition("open '")[2].partition("'")[0]])
+        assert not mac.copy.exists()
+    finally:
+        mac.macnet("down", "--purge", env=env, check=False)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def test_after_the_user_quit_or_renamed_it(mac: Mac) -> None:

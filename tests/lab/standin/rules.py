@@ -1,7 +1,8 @@
 """Tunnelblick's rules for what it imports, from its sources (version 9.0beta09).
 
-``defines.h``: the lists of options and preferences; ``ConfigurationManager.m``: the keys of an
-Info.plist; ``ConfigurationConverter.m``: what of a profile is an error, and what it changes.
+``defines.h``: the lists of options, preferences and characters; ``ConfigurationManager.m``: the
+keys of an Info.plist; ``ConfigurationConverter.m``: what of a profile is an error, and what it
+changes; ``sharedRoutines.m``: from which paths it takes a bundle.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ _PREFERENCES = frozenset((
 # fmt: on
 """Preferences of one configuration, as far as macnet may want to set them."""
 
+_NOT_IN_PATHS = frozenset("\\!#&;:~|?'\"<>^[]{}$%*\x7f\xff")
+"""Anywhere in the path of a bundle, whole as it is handed over, and of each file in it."""
+
 _IDENTIFIER = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _INLINE = frozenset(("ca", "cert", "dh", "extra-certs", "key", "pkcs12", "secret", "tls-auth"))
 _INLINE_TOO = frozenset(("tls-crypt", "tls-crypt-v2"))
@@ -76,6 +80,9 @@ class Refused(Exception):
 
 def read_bundle(path: Path) -> Bundle:
     """Read a bundle, or raise `Refused`."""
+    for file in (path, *sorted(path.rglob("*"))):
+        for why in judge_path(str(file)):
+            raise Refused(why)
     files = sorted(str(p.relative_to(path)) for p in path.rglob("*") if not p.is_dir())
     if not any(name.endswith((".ovpn", ".conf")) for name in files):
         # Before anything about TBUninstall is looked at (ConfigurationManager.m, convertOuterTblk).
@@ -94,6 +101,15 @@ def read_bundle(path: Path) -> Bundle:
         convert(profile),
         "TBUninstall" in plist,
     )
+
+
+def judge_path(path: str) -> Iterator[str]:
+    """What is wrong with the path of a bundle or of a file in it."""
+    bad = sorted({char for char in path if char in _NOT_IN_PATHS or char < " "})
+    if bad:
+        yield f"Path {path!r} contains characters that are not allowed: {''.join(bad)!r}"
+    if ".." in path or path.startswith("."):
+        yield f"Path {path!r} is not allowed"
 
 
 def judge_plist(plist: dict[str, object]) -> Iterator[str]:

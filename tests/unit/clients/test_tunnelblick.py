@@ -9,6 +9,7 @@ from netaddr import IPAddress, IPNetwork
 
 from macnet.clients import ClientState
 from macnet.clients.tunnelblick import TunnelblickClient
+from macnet.clients.tunnelblick_bundle import write_bundle
 from macnet.clients.tunnelblick_script import INSTALL_S
 from macnet.errors import ClientBusy, ClientRefused
 from macnet.models import Interface
@@ -128,8 +129,87 @@ def test_a_path_that_tunnelblick_refuses_is_not_given_to_it(
     assert connect(client) is True
     [(_, bundle)] = app.commands("install")
     assert Path(bundle).is_relative_to(tmp_path / "temporary")
+    # It would have been refused there.
+    refused = write_bundle(paths.root, "macnet", PROFILE.encode())
+    assert app.install(str(refused)) == "false"
     assert list((tmp_path / "temporary").iterdir()) == []
     assert str(tmp_path / "temporary") in client.leftovers(purge=False)[0]
+
+
+def client_of(
+    tunnel: str, app: FakeTunnelblick, folder: Path, port: int = 13194
+) -> TunnelblickClient:
+    """The client of one of several tunnels, whose profiles differ in their ports."""
+    paths = TunnelPaths(folder / "tunnels" / tunnel)
+    paths.root.mkdir(parents=True, exist_ok=True)
+    paths.profile.write_text(PROFILE.replace("13194", str(port)))
+    return TunnelblickClient(paths, app, places=app.places, tunnel_subnet=lambda: None)
+
+
+def ports(app: FakeTunnelblick) -> dict[str, str]:
+    """The port in each installed configuration."""
+    return {
+        bundle.stem: (bundle / "Contents/Resources/config.ovpn").read_text().split()[-1]
+        for bundle in app.places.private.glob("*.tblk")
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("my-ctx", "my.ctx"), ("my.ctx", "my_ctx"), ("a-b", "a--b"), ("a", "a-"), ("a..b", "a.b")],
+)
+def test_tunnels_with_much_the_same_name_have_a_configuration_each(
+    app: FakeTunnelblick, tmp_path: Path, one: str, other: str
+) -> None:
+    first = client_of(one, app, tmp_path, 13194)
+    second = client_of(other, app, tmp_path, 13195)
+    assert connect(first) and connect(second)
+    assert sorted(ports(app).values()) == ["13194", "13195"]
+    assert [client.status().state for client in (first, second)] == [ClientState.CONNECTED] * 2
+    app.calls.clear()
+    assert not connect(first) and not connect(second)
+    assert app.commands("install") == []
+    first.disconnect(Recorder())
+    assert second.status().state is ClientState.CONNECTED
+
+
+@pytest.mark.parametrize("tunnel", ["a..b", "a...b.", "a."])
+def test_a_name_that_would_make_two_dots_in_a_path_is_avoided(
+    app: FakeTunnelblick, tmp_path: Path, tunnel: str
+) -> None:
+    client = client_of(tunnel, app, tmp_path)
+    assert connect(client) is True
+    [(_, bundle)] = app.commands("install")
+    assert ".." not in bundle
+    assert ".." not in client.leftovers(purge=False)[0]
+
+
+def install_former(app: FakeTunnelblick, name: str) -> None:
+    """A configuration as an earlier macnet has installed it: `my.ctx` shares its identifier."""
+    app.states[name] = ["EXITING"]
+    write_bundle(app.places.private, name, PROFILE.encode(), "io.github.macnet.my-ctx")
+
+
+def test_the_configuration_of_an_earlier_macnet_is_found_and_replaced(
+    app: FakeTunnelblick, tmp_path: Path
+) -> None:
+    install_former(app, "my.ctx")
+    client = client_of("my.ctx", app, tmp_path)
+    assert connect(client) is True
+    assert app.commands("install") == []
+    connect(client_of("my.ctx", app, tmp_path, 13199))
+    assert len(app.commands("install")) == 1
+    assert ports(app) == {"my.ctx": "13199"}
+    # What uninstalls it has the identifier by which Tunnelblick knows it.
+    bundle = Path(client.leftovers(purge=False)[0].partition("open '")[2].rstrip("'"))
+    assert read_bundle(bundle).identifier == "io.github.macnet.my-ctx"
+
+
+def test_that_of_another_tunnel_is_not_taken_for_ours(app: FakeTunnelblick, tmp_path: Path) -> None:
+    install_former(app, "my-ctx")
+    assert client_of("my.ctx", app, tmp_path).leftovers(purge=False) == ()
+    connect(client_of("my.ctx", app, tmp_path, 13195))
+    assert ports(app) == {"my-ctx": "13194", "my.ctx": "13195"}
 
 
 def test_only_our_configuration_is_touched(

@@ -67,7 +67,7 @@ def test_the_bundle_that_uninstalls_has_a_configuration_without_keys(tmp_path: P
     [
         ("/Users/ann/Library/Application Support/macnet/tunnels/macnet", True),
         ("/Users/jos\u00e9/x_y-z,(1)+@=.d", True),
-        *((f"/Users/ann/a{char}b", False) for char in "\\!#&;:~|?'\"<>^[]{}$%*\n\x7f"),
+        *((f"/Users/ann/a{char}b", False) for char in "\\!#&;:~|?'\"<>^[]{}$%*\n\x7f\xff"),
         ("/Users/ann/a..b", False),
     ],
 )
@@ -75,7 +75,44 @@ def test_paths_that_tunnelblick_takes_a_bundle_from(path: str, taken: bool) -> N
     assert bundles.is_acceptable(Path(path)) is taken
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a b", '"x', "-x", ".x", "a\n", "ä"])
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("/Users/jos\u00e9/My Library/x_y-z,(1)+@=.d/macnet.tblk", True),
+        ("/Users/ann/R&D's [1]/macnet.tblk", False),
+        ("/Users/ann/a..b.tblk", False),
+        ("/Users/ann/a\x1fb.tblk", False),
+        ("macnet.tblk", True),
+        (".macnet.tblk", False),
+    ],
+)
+def test_the_standins_rules_for_paths(path: str, taken: bool) -> None:
+    assert (list(rules.judge_path(path)) == []) is taken
+
+
+def test_the_standin_refuses_a_bundle_by_the_path_of_a_file_in_it(tmp_path: Path) -> None:
+    bundle = bundles.write_bundle(tmp_path, "macnet", PROFILE)
+    (bundle / "Contents/Resources/a..b").write_text("")
+    with pytest.raises(rules.Refused, match=r"a\.\.b"):
+        rules.read_bundle(bundle)
+
+
+def test_plain_names_are_in_the_identifier_as_they_are() -> None:
+    """So that what earlier versions have installed is found by it."""
+    assert bundles.identifier("my-ctx") == "io.github.macnet.my-ctx"
+    others = {bundles.identifier(name) for name in ("my.ctx", "my_ctx", "My-ctx", "my--ctx")}
+    assert len(others) == 4
+    assert all(one.startswith("io.github.macnet.my-ctx.") for one in others)
+
+
+@given(NAMES)
+def test_every_tunnel_has_a_configuration_that_tunnelblick_takes(name: str) -> None:
+    bundle = f"/Users/ann/{bundles.configuration_name(name)}.tblk"
+    assert list(rules.judge_path(bundle)) == []
+    assert bundles.is_acceptable(Path(bundle))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", '"x', "-x", ".x", "a\n", "ä", "a..b", "a."])
 def test_names_that_tunnelblick_cannot_have(name: str) -> None:
     with pytest.raises(ClientFailed):
         bundles.check_name(name)

@@ -162,8 +162,7 @@ def test_an_equal_address_does_not_make_an_interface_the_engines_bridge(
         assert f"overlaps the network of {host.name} (" in str(item.reason)
         auto = Settings(remap=RemapRequest(auto=True))
         (item,) = select(auto, (network,), (host,), (), TUNNEL, IPNetwork("100.64.0.0/30"))
-        assert (seen := item.subnets[0].seen) is not None
-        assert seen in IPNetwork("10.192.0.0/10")
+        assert str(item.subnets[0].seen).startswith("10.192.0.0/")
 
 
 def test_bridges_that_reach_docker_networks_from_the_mac_are_known() -> None:
