@@ -82,13 +82,19 @@ def _gather(tunnel: Tunnel, status: Callable[[], Status]) -> Iterator[tuple[str,
 
 
 def _versions(tunnel: Tunnel) -> Mapping[str, object]:
+    """What counts in every report, also while the engine is away."""
+    engine: object
+    try:
+        engine = tunnel.engine.info()
+    except MacnetError as error:
+        engine = {"error": str(error), "hint": error.hint}
     return {
         "macnet": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
         "client": tunnel.client.name,
         "client_version": tunnel.client.version(),
-        "engine": tunnel.engine.info(),
+        "engine": engine,
     }
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from macnet import __version__, checks, report
 from macnet.carriers import Here
 from macnet.contexts import EngineAddress, SshTarget
-from macnet.errors import HelperFailed
+from macnet.errors import EngineUnreachable, HelperFailed
 from macnet.pki import create_pki, load_pki
 from macnet.report import ReportPart, anonymizer, make_report, redactor, save_report
 from macnet.tunnel import EngineFound, Status, Tunnel, report_status
@@ -101,7 +101,9 @@ def gathered(world: World, *, anonymize: bool = False) -> dict[str, str]:
     tunnel = world.stored_tunnel()
 
     def status() -> Status:
-        return report_status(tunnel, EngineFound(tunnel.engine, "unix:///docker.sock", "a test"))
+        engine = tunnel.engine if world.engine_error is None else None
+        found = EngineFound(engine, "unix:///docker.sock", "a test", world.engine_error)
+        return report_status(tunnel, found)
 
     parts = make_report(tunnel, status, anonymize=anonymize)
     return {part.name: part.text for part in parts}
@@ -129,6 +131,14 @@ def test_a_part_that_fails_is_told_and_the_others_are_there(world: World) -> Non
     found = gathered(world)
     assert found["check.json"] == "error: the token is (removed)\nhint: look at web\n"
     assert found["log-client.txt"].startswith("error: the openvpn client has written no log yet\n")
+
+
+def test_versions_are_there_while_the_engine_is_away(world: World) -> None:
+    world.engine_error = EngineUnreachable("no engine answers", hint="start it")
+    versions = json.loads(gathered(world)["versions.json"])
+    assert (versions["macnet"], versions["client_version"]) == (__version__, "2.6.14")
+    assert versions["python"] and versions["system"]
+    assert versions["engine"] == {"error": "no engine answers", "hint": "start it"}
 
 
 def test_no_secret_of_the_tunnel_is_in_it(world: World) -> None:
