@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from macnet import __version__, checks
 from macnet.contexts import EngineAddress
 from macnet.errors import MacnetError
 from macnet.files import write_private
+from macnet.helper.spec import JOINER, RELAY, SERVER
 from macnet.plain import to_plain
 from macnet.tunnel import Status, Tunnel
 from macnet.tunnel.observe import load_pki_or_none
@@ -28,6 +30,20 @@ LOG_LINES = 2000
 _PEM = re.compile(r"-----BEGIN ([^-]+)-----.*?(-----END \1-----|\Z)", re.DOTALL)
 #: A line of a static key, or of anything as random.
 _HEX = re.compile(r"\b[0-9a-fA-F]{32,}\b")
+#: Names with no more letters and digits than this, and these, stay in a report: they tell nothing
+#: of a user, and are in texts where they name nothing.
+_FEW_LETTERS = 2
+_COMMON = frozenset(
+    {
+        *("client", "container", "engine", "helper", "host", "kind", "names", "network", "none"),
+        *("relay", "root", "server", "tun", "tunnel", "user", "vpn", "watch", "macnet"),
+        *("default", "dev", "docker", "linux", "local", "localhost", "main", "proxy", "test"),
+        *("colima", "desktop-linux", "docker-desktop", "docker.test", "lima", "minikube"),
+        *("openvpn", "orbstack", "podman", "rancher-desktop", "tunnelblick", "ubuntu"),
+    }
+)
+_ROLES = "|".join((SERVER, RELAY, JOINER))
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +98,19 @@ def _gather(tunnel: Tunnel, status: Callable[[], Status]) -> Iterator[tuple[str,
 
 
 def _versions(tunnel: Tunnel) -> Mapping[str, object]:
+    """What counts in every report, also while the engine is away."""
+    engine: object
+    try:
+        engine = tunnel.engine.info()
+    except MacnetError as error:
+        engine = {"error": str(error), "hint": error.hint}
     return {
         "macnet": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
         "client": tunnel.client.name,
         "client_version": tunnel.client.version(),
-        "engine": tunnel.engine.info(),
+        "engine": engine,
     }
 
 
@@ -137,23 +159,61 @@ def redactor(secrets: Iterable[str], words: Mapping[str, str]) -> Callable[[str]
 
 
 def _names(tunnel: Tunnel) -> Iterator[tuple[str, str]]:
-    """Names of the user's choosing, with what they name."""
-    try:
-        address = tunnel.carrier.address
-    except MacnetError:
-        address = EngineAddress("", "")
-    yield address.machine or "", "machine"
-    # "root" is a word of many texts, and tells nothing.
-    yield (address.ssh.user if address.ssh and address.ssh.user != "root" else None) or "", "user"
-    try:
-        found = tunnel.networks()
-    except MacnetError:
-        return
-    for item in found:
+    """Names of the user's choosing, with what they name; also while the engine is away."""
+    for name, kind in _other_names(tunnel):
+        if _tells(name):
+            yield name, kind
+    for item in _found(tunnel.networks) or ():
         if item.network.name not in {"bridge", "host", "none"}:
             yield item.network.name, "network"
         yield from ((endpoint.container, "container") for endpoint in item.network.endpoints)
-    yield platform.node(), "machine"
+        yield from ((endpoint.node or "", "node") for endpoint in item.network.endpoints)
+        yield from ((endpoint.cluster or "", "cluster") for endpoint in item.network.endpoints)
+    yield from ((name, "filter") for name in _globs(tunnel) if _tells(name))
+
+
+def _other_names(tunnel: Tunnel) -> Iterator[tuple[str, str]]:
+    """Names of all but networks and containers."""
+    here = platform.node()
+    yield from ((name, "machine") for name in (here, here.partition(".")[0]))
+    settings, state = tunnel.settings, tunnel.state()
+    address = _found(lambda: tunnel.carrier.address) or EngineAddress("", "")
+    yield address.machine or "", "machine"
+    yield state.way.machine or "" if state.way else "", "machine"
+    yield (address.ssh.user if address.ssh else None) or "", "user"
+    yield settings.name, "tunnel"
+    yield from ((record.parent.name, "tunnel") for record in tunnel.paths.other_records())
+    for context in (settings.context, address.context, state.context):
+        yield context or "", "context"
+    engine = _found(lambda: tunnel.engine)
+    info = _found(engine.info) if engine is not None else None
+    if engine is not None and info is not None:
+        yield info.name, "engine"
+        nodes = _found(lambda: engine.swarm()[0]) if info.manager else None
+        for row in nodes or ():
+            yield str((row.get("Description") or {}).get("Hostname") or ""), "node"
+    if state.names is not None:
+        yield state.names.domain, "domain"
+        yield state.names.cluster or "", "cluster"
+    yield from ((name, "cluster") for name in settings.also.clusters)
+    yield from ((name, "container") for _, name in settings.also.through)
+
+
+def _globs(tunnel: Tunnel) -> tuple[str, ...]:
+    return (*tunnel.settings.networks, *tunnel.settings.exclude)
+
+
+def _found(ask: Callable[[], _T]) -> _T | None:
+    try:
+        return ask()
+    except MacnetError:
+        return None
+
+
+def _tells(name: str) -> bool:
+    """Whether a name says anything about its user; a short or common word is in many texts."""
+    letters = sum(map(str.isalnum, name))
+    return letters > _FEW_LETTERS and name.lower() not in _COMMON
 
 
 def _anonymize(part: ReportPart, rename: Callable[[str], str]) -> str:
@@ -182,11 +242,24 @@ def anonymizer(names: Iterable[tuple[str, str]]) -> Callable[[str], str]:
     numbers: dict[str, int] = {}
     chosen: dict[str, str] = {}
     for name, kind in names:
-        if name and name not in chosen and not name.startswith("macnet-"):
+        ours = kind in {"container", "network"} and name.startswith("macnet-")
+        if name and name not in chosen and not ours:
             numbers[kind] = numbers.get(kind, 0) + 1
             chosen[name] = f"{kind}-{numbers[kind]}"
     if not chosen:
         return lambda text: text
     longest = sorted(chosen, key=len, reverse=True)
-    pattern = re.compile(r"(?<![\w.-])(" + "|".join(map(re.escape, longest)) + r")(?![\w-])")
-    return lambda text: pattern.sub(lambda found: chosen[found[1]], text)
+    pattern = re.compile("|".join(_place(name, chosen[name]) for name in longest))
+    return lambda text: pattern.sub(lambda found: chosen[found[0]], text)
+
+
+def _place(name: str, number: str) -> str:
+    """Where a name is taken for one: as a word of its own, mostly."""
+    word = re.escape(name)
+    match number.partition("-")[0]:
+        case "domain":  # behind a container's name
+            return rf"(?<![\w-]){word}(?![\w-])"
+        case "tunnel":  # within the names of its containers
+            return rf"(?:(?<![\w.-])|(?<=\bmacnet-)){word}(?:(?![\w-])|(?=-(?:{_ROLES})\b))"
+        case _:
+            return rf"(?<![\w.-]){word}(?![\w-])"

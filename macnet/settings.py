@@ -68,8 +68,8 @@ NAMES = tuple(item.name for item in fields(Settings) if item.name not in _IDENTI
 class Resolved:
     """Settings, the source of each one in words, and the options that the tunnel remembers.
 
-    ``given`` are the settings that options of this very command gave, ``chosen`` the ranges
-    that ``--remap auto`` gave to colliding subnets before.
+    ``given`` are the settings that options of this very command gave, without those that they
+    took back, ``chosen`` the ranges that ``--remap auto`` gave to colliding subnets before.
     """
 
     settings: Settings
@@ -118,7 +118,7 @@ def resolve(
         settings=settings,
         sources={key: given[key].source if key in given else "default" for key in NAMES},
         options={k: v for k, v in {**remembered, **now}.items() if k not in taken_back},
-        given=frozenset(now),
+        given=frozenset(now) - taken_back,
     )
 
 
@@ -162,13 +162,18 @@ def to_record(resolved: Resolved) -> dict[str, dict[str, object]]:
     return {
         name: {
             "value": _plain(getattr(resolved.settings, name)),
-            # The next command that reads it is another one.
-            "source": "last setup"
-            if name in resolved.given
-            else resolved.sources.get(name, "default"),
+            "source": _source_later(resolved, name),
         }
         for name in NAMES
     }
+
+
+def _source_later(resolved: Resolved, name: str) -> str:
+    """The source of a setting for the next command, which has not the options of this one."""
+    if name in resolved.given:
+        return "last setup"
+    source = resolved.sources.get(name, "default")
+    return "default" if source == option_name(name) else source
 
 
 def from_record(

@@ -54,7 +54,7 @@ class Boundary(TyperGroup):
         try:
             code = super().main(words, *rest, **settings)
         except typer.TyperException as error:
-            output.error(_wrong_usage(error))
+            output.error(_wrong_usage(error, _path(self, words)))
             code = WrongUsage.exit_code
         sys.exit(code)
 
@@ -94,9 +94,22 @@ class Boundary(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _wrong_usage(error: Any) -> WrongUsage:
-    """The parser's error in our words."""
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "macnet"
+def _path(group: TyperGroup, words: Sequence[str]) -> str:
+    """The command that ``words`` begin with, as its help is asked for."""
+    path = "macnet"
+    for word in (word for word in words if not word.startswith("-")):
+        if (command := group.commands.get(word)) is None:
+            break
+        path = f"{path} {word}"
+        if not isinstance(command, TyperGroup):
+            break
+        group = command
+    return path
+
+
+def _wrong_usage(error: Any, path: str) -> WrongUsage:
+    """The parser's error in our words; ``path`` is the command where it does not tell that."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else path
     if possibilities := getattr(error, "possibilities", None):
         hint = f"did you mean {' or '.join(sorted(possibilities))}?"
     else:

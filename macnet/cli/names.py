@@ -11,6 +11,7 @@ from macnet.cli import options
 from macnet.cli.options import examples
 
 if TYPE_CHECKING:
+    from macnet.cli.session import Session
     from macnet.tunnel import Tunnel
 
 app = typer.Typer(
@@ -44,6 +45,14 @@ NoCluster = Annotated[
 ]
 
 
+def _open(context: typer.Context, docker_context: str | None) -> Session:
+    """The tunnel of ``--context``, which may also stand before the subcommand."""
+    from macnet.cli.session import open_session
+
+    before = context.parent.params.get("docker_context") if context.parent is not None else None
+    return open_session(context, context=docker_context or before)
+
+
 @app.callback()
 def names(
     context: typer.Context,
@@ -69,10 +78,9 @@ def list_names(
     Names that were refused come last, with the reason.
     """
     from macnet.cli import views
-    from macnet.cli.session import open_session
     from macnet.tunnel.naming import report_names
 
-    session = open_session(context, context=docker_context)
+    session = _open(context, docker_context)
     with session.output.working("asking the engine"):
         found = report_names(session.tunnel)
     session.output.result("names", found, views.names(found))
@@ -102,13 +110,12 @@ def on(
     Domain, port and cluster of before are kept where no other is given.
     """
     from macnet.cli import views
-    from macnet.cli.session import open_session
     from macnet.names.system import fill_interface
     from macnet.tunnel.naming import NO_CLUSTER, switch_on
 
     if cluster is not None and no_cluster:
         raise typer.BadParameter("--cluster and --no-cluster exclude each other")
-    session = open_session(context, context=docker_context)
+    session = _open(context, docker_context)
     wanted = NO_CLUSTER if no_cluster else cluster
     tunnel = session.tunnel
     done = switch_on(tunnel, domain=domain, port=port, cluster=wanted)
@@ -140,10 +147,9 @@ def off(
 ) -> None:
     """Undo `macnet names on`."""
     from macnet.cli import views
-    from macnet.cli.session import open_session
     from macnet.tunnel.naming import switch_off
 
-    session = open_session(context, context=docker_context)
+    session = _open(context, docker_context)
     done = switch_off(session.tunnel)
     session.output.result("names_switch", done, views.names_switch(done))
 
@@ -159,10 +165,9 @@ def flush(
 
     macOS remembers for 77 seconds that a name does not exist.
     """
-    from macnet.cli.session import open_session
     from macnet.tunnel import naming
 
-    session = open_session(context, context=docker_context)
+    session = _open(context, docker_context)
     changed = naming.flush(session.tunnel)
     words = "the cache of names is empty" if changed else "nothing here keeps names for long"
     session.output.result("names_flush", {"changed": changed}, [words])

@@ -52,7 +52,7 @@ _STYLES = {
 #: A command of ours in a text that goes by tunnel, and does not name a context yet.
 _COMMAND = re.compile(
     r"`(macnet (?:setup|check|status|regenerate|connect|disconnect|down|networks|map|logs|profile"
-    r"|report|watch|names)\b(?:(?!--context|--all)[^`])*)`"
+    r"|report|watch|names|agent install)\b(?:(?!--context|--all)[^`])*)`"
 )
 
 

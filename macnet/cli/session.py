@@ -78,16 +78,7 @@ def open_session(run: typer.Context, *, context: str | None = None, **options: o
     """
     output = run.find_root().ensure_object(Output)
     output.context = context
-    place = _find_place(output, context)
-    if place.state.settings is not None:
-        resolved = from_record(
-            place.state.settings, place.state.options, context=place.context, name=place.name
-        )
-    else:
-        resolved = place.resolve(place.state.options, {})
-    return place.open(
-        output, override(resolved, options), chosen=place.chosen(), recorded=place.state.client
-    )
+    return _find_place(output, context).open_stored(output, **options)
 
 
 def open_setup(
@@ -119,20 +110,12 @@ def open_sessions(run: typer.Context) -> list[Session]:
     first = open_session(run)
     folder = Paths.default().state / "tunnels"
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    others = {
-        name: load_state(Paths.default().tunnel(name).state, first.output).context
+    others = [
+        _recorded_place(first.output, name).open_stored(first.output)
         for name in names
         if name != first.tunnel.settings.name
-    }
-    sessions = [
-        first,
-        *(
-            open_session(run, context=context or (name if name != DEFAULT_TUNNEL else None))
-            for name, context in others.items()
-        ),
     ]
-    first.output.context = None  # what follows is about all of them
-    return sessions
+    return [first, *others]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +139,18 @@ class _Place:
         if self.state.remaps is not None:
             return self.state.remaps
         return chosen_remaps(self.file, self.name)
+
+    def open_stored(self, output: Output, **options: object) -> Session:
+        """With the settings that setup stored, before the first one those that it would have."""
+        if self.state.settings is not None:
+            resolved = from_record(
+                self.state.settings, self.state.options, context=self.context, name=self.name
+            )
+        else:
+            resolved = self.resolve(self.state.options, {})
+        return self.open(
+            output, override(resolved, options), chosen=self.chosen(), recorded=self.state.client
+        )
 
     def open(
         self, output: Output, resolved: Resolved, *, chosen: Pairs, recorded: str | None = None
@@ -217,3 +212,16 @@ def _find_place(output: Output, option: str | None) -> _Place:
     name = find_tunnel_name(context, paths)
     files = paths.tunnel(name)
     return _Place(name, context, source, file, files, load_state(files.state, output))
+
+
+def _recorded_place(output: Output, name: str) -> _Place:
+    """The tunnel ``name``, whichever context environment and config.toml name now."""
+    paths = Paths.default()
+    files = paths.tunnel(name)
+    state = load_state(files.state, output)
+    context, source = state.context, "last setup"
+    if context is None and name == DEFAULT_TUNNEL:
+        source = "default"
+    elif context is None:
+        context, source = name, "the name of its folder"
+    return _Place(name, context, source, read_config_file(paths.config_file), files, state)

@@ -42,6 +42,9 @@ def setup(done: SetupResult) -> Shown:
         shown.append(f"The helper runs. Give your VPN client this profile: {done.profile}")
     elif done.verified is not None:
         shown.append(f"The tunnel is up: {done.verified} answers.")
+    elif any(item.routed for item in done.networks):
+        # Networks without an IPv4 address of a bridge are not tried by setup.
+        shown.append("The tunnel is up; `macnet check` tries it.")
     else:
         shown.append("The tunnel is up; there is no network to route yet.")
     table = _network_table([item for item in done.networks if item.routed])
@@ -264,6 +267,8 @@ def _next_step(now: Status) -> str:
         return ": `macnet setup` brings it up"
     if "not installed" in _client(now):
         return f": install {now.client.name}, then `macnet setup` goes on"
+    if now.client.state != "connected" and now.client.name == ClientChoice.NONE:
+        return f": connect your VPN client with {now.profile}"
     if now.client.state != "connected":
         return ": `macnet connect` connects it"
     return ": `macnet check` finds out why"

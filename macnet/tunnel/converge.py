@@ -18,21 +18,22 @@ from macnet.helper import LABEL_NAME, ensure_image
 from macnet.helper.spec import RELAY, SERVER, container_name
 from macnet.pki import replace_pki
 from macnet.progress import Progress, Silent, Stage, stage
-from macnet.settings import Settings, to_record
+from macnet.settings import to_record
 from macnet.state import TunnelState, save_state
 from macnet.tunnel.decide import (
     Action,
     Plan,
+    asked_port,
     is_other_engine,
     move_port,
     next_free_port,
     own_network,
+    present_port,
 )
 from macnet.tunnel.joiners import await_lanes, set_routes
 from macnet.tunnel.observe import Observed
 from macnet.tunnel.parts import TunnelParts
 from macnet.tunnel.results import SetupResult
-from macnet.values import exposed
 
 #: Seconds for the client to connect, and then for the first answer through the tunnel.
 CONNECT_TIMEOUT_S = 30.0
@@ -67,7 +68,7 @@ def converge(
         step.changed = plan.keys.action is not Action.KEEP
         changes.append(step)
     changes += _build(plan, tunnel, progress, offline=offline)
-    before, state = state, _remember(plan, state, tunnel)
+    before, state = replace(state, port=present_port(seen)), _remember(plan, state, tunnel)
     with _rollback_on_error(tunnel.paths.state, state, before):
         with stage(progress, "starting the server") as step:
             plan, step.changed = _start_server(
@@ -138,7 +139,6 @@ def _prepare(plan: Plan, seen: Observed, tunnel: TunnelParts) -> TunnelState:
         replace_pki(tunnel.paths.pki, plan.keys.pki, tunnel.progress)
     state = replace(
         seen.state.move(plan.spec.tunnel_subnet, plan.spec.relay_subnet),
-        port=plan.spec.port,
         token=plan.keys.token,
         context=tunnel.settings.context,
         engine=seen.engine.id or None,
@@ -149,9 +149,10 @@ def _prepare(plan: Plan, seen: Observed, tunnel: TunnelParts) -> TunnelState:
 
 
 def _remember(plan: Plan, state: TunnelState, tunnel: TunnelParts) -> TunnelState:
-    """The record with the settings of this run and the ranges that "auto" chose."""
+    """The record with the settings of this run, its port and the ranges that "auto" chose."""
     return replace(
         state,
+        port=plan.spec.port,
         options=tunnel.resolved.options,
         settings=to_record(tunnel.resolved),
         remaps=plan.remaps,
@@ -163,7 +164,8 @@ def _rollback_on_error(path: Path, state: TunnelState, before: TunnelState) -> I
     """Record ``state``, and ``before`` again if an error comes.
 
     First, as a disk that is full must not cost the server that runs; taken back, as settings
-    that cannot work must not spoil the next setup.
+    and a port that cannot work must not spoil the next setup, nor a look of watch, which compares
+    the port with the profile.
     """
     save_state(path, state)
     try:
@@ -191,7 +193,7 @@ def _start_server(
             )
         except PortTaken:
             port = next_free_port(plan.spec.port, tunnel.host.port_owner)
-            fixed = _asks_for_port(tunnel.settings) or not may_move
+            fixed = asked_port(tunnel.settings) is not None or not may_move
             if fixed or attempt == PORT_TRIES or port is None:
                 raise
         tunnel.progress.warn(
@@ -220,12 +222,6 @@ def _carry(plan: Plan, tunnel: TunnelParts, progress: Progress) -> Iterator[Stag
         with stage(progress, "forwarding the tunnel's port by ssh") as step:
             step.changed = tunnel.carrier.carry(plan.spec.port)
             yield step
-
-
-def _asks_for_port(settings: Settings) -> bool:
-    """Whether the port is part of what was asked for."""
-    published = exposed(settings.expose)[1] if settings.expose else None
-    return settings.port is not None or published is not None
 
 
 def _start_relay(plan: Plan, tunnel: TunnelParts, *, made_server: bool, take_over: bool) -> bool:

@@ -437,14 +437,10 @@ def _lacking(pushed: tuple[IPNetwork, ...], seen: Observed) -> tuple[IPNetwork, 
 
 def _choose_port(settings: Settings, seen: Observed) -> tuple[int, tuple[str, ...]]:
     """The wanted port, or the next free one. Our own server's port is free for us."""
-    server, before = seen.helper.server, seen.state.port
-    ours = None
-    if server is not None and server.running:
-        ours = server.published.get(SERVER_PORT, ("", None))[1]
+    ours, before = _published_port(seen), present_port(seen)
     # A port that an option asked for once is not the automatic choice of later setups.
-    automatic = None if _was_asked_for(seen.state) else before or ours
-    exposed_port = exposed(settings.expose)[1] if settings.expose else None
-    wanted = exposed_port or settings.port or automatic or DEFAULT_PORT
+    automatic = None if _was_asked_for(seen.state) else before
+    wanted = asked_port(settings) or automatic or DEFAULT_PORT
     owner = None if wanted == ours else seen.port_owner(wanted)
     if owner is None:
         moved = before is not None and before != wanted
@@ -464,11 +460,36 @@ def _choose_port(settings: Settings, seen: Observed) -> tuple[int, tuple[str, ..
     return free, (f"port {wanted} is in use by {who}; the tunnel uses {free}",)
 
 
+def asked_port(settings: Settings) -> int | None:
+    """The port that was asked for; None leaves it to macnet."""
+    published = exposed(settings.expose)[1] if settings.expose else None
+    return published or settings.port
+
+
+def present_port(seen: Observed) -> int | None:
+    """The port in the record, or of our running server where the record is lost.
+
+    Not of a server that a setup has made and then failed: its record has a token and no port.
+    """
+    known = seen.state.port is not None or seen.state.token is not None
+    return seen.state.port if known else _published_port(seen)
+
+
+def _published_port(seen: Observed) -> int | None:
+    server = seen.helper.server
+    if server is None or not server.running:
+        return None
+    return server.published.get(SERVER_PORT, ("", None))[1]
+
+
 def _was_asked_for(state: TunnelState) -> bool:
     """Whether the port in the record was a setting, and not macnet's own choice."""
     if state.settings is None:
         return bool(state.options.get("port"))
-    return bool(state.settings.get("port", {}).get("value"))
+    port, expose = (state.settings.get(key, {}).get("value") for key in ("port", "expose"))
+    # Without a port of its own an address is published on the one that macnet chooses.
+    published = isinstance(expose, list) and any(":" in str(word) for word in expose)
+    return bool(port) or published
 
 
 def next_free_port(port: int, port_owner: PortLookup) -> int | None:

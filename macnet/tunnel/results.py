@@ -75,8 +75,8 @@ class SetupResult:
     """What setup, regenerate or a look of watch has done, and what can be reached now.
 
     ``verified`` is the address that answered through the tunnel, None where nothing was tried
-    (no network to route, the client is the user's own, or watch). ``new_profile``: a client has
-    to take the profile again. ``remembered`` are options of earlier setups that count here.
+    (no IPv4 network to route, the client is the user's own, or watch). ``new_profile``: a client
+    has to take the profile again. ``remembered`` are options of earlier setups that count here.
     ``repaired`` are containers made anew, ``joined`` joiners made now, ``stale`` routes of a kept
     profile whose network is gone: the server refuses them until `macnet regenerate` takes them
     out. ``names`` tells what ``--names`` did, None without it.

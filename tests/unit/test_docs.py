@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import runpy
 import xml.etree.ElementTree as ET
@@ -14,6 +16,8 @@ import pytest
 
 from macnet.checks import check_ids
 from macnet.settings import Settings
+from tests.unit.test_contributing import MODULES
+from tests.unit.test_words import whole
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
@@ -95,6 +99,25 @@ def test_every_check_is_in_the_reference_and_in_troubleshooting() -> None:
     for identity in check_ids():
         assert f"### {identity}\n" in text_of("checks.md")
         assert f"`{identity}`" in troubleshooting, identity
+
+
+def test_the_messages_that_troubleshooting_quotes_are_said() -> None:
+    page = (DOCS / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = set(re.findall(r'^\*\*"([^"]+)"', page, re.MULTILINE))
+    quoted -= {os.strerror(errno.EHOSTUNREACH)}  # which other programs say
+    assert len(quoted) >= 7
+    texts = {text for tree in MODULES.values() for text in whole(tree) if " " in text}
+    assert [one for one in quoted if not any(_is_said(one, text) for text in texts)] == []
+
+
+def _is_said(quoted: str, text: str) -> bool:
+    """Whether a quotation, with … for what is left out, is part of a text with {} to fill in."""
+    part = ".+".join(map(re.escape, quoted.split("…")))
+    if re.search(part, text) is not None:
+        return True
+    words = text.split("{}")
+    mostly = sum(map(len, words)) > len(quoted) / 2
+    return mostly and re.fullmatch(".*".join(map(re.escape, words)), quoted) is not None
 
 
 def test_every_exit_code_and_error_code_is_in_the_reference(generator: dict[str, Any]) -> None:

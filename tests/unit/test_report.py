@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from netaddr import IPNetwork
 
 from macnet import __version__, checks, report
 from macnet.carriers import Here
+from macnet.choices import CarrierKind
 from macnet.contexts import EngineAddress, SshTarget
-from macnet.errors import HelperFailed
+from macnet.errors import EngineUnreachable, HelperFailed
 from macnet.pki import create_pki, load_pki
 from macnet.report import ReportPart, anonymizer, make_report, redactor, save_report
+from macnet.settings import Settings
+from macnet.state import NamesChoice, TunnelState, Way, save_state
 from macnet.tunnel import EngineFound, Status, Tunnel, report_status
+from macnet.values import AlsoRequest
+from tests.unit.helper.model import ModelEngine
 from tests.unit.tunnel.world import World
 
 PKI = create_pki("macnet", now=datetime(2026, 1, 1, tzinfo=UTC))
@@ -92,6 +99,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(checks, "run", run)
     world = World(tmp_path, monkeypatch)
+    monkeypatch.setattr("platform.node", lambda: "adas-mac.acme.example")
     world.tunnel().setup()
     world.paths.client_log.write_text("".join(f"line {number}\n" for number in range(3000)))
     return world
@@ -101,7 +109,9 @@ def gathered(world: World, *, anonymize: bool = False) -> dict[str, str]:
     tunnel = world.stored_tunnel()
 
     def status() -> Status:
-        return report_status(tunnel, EngineFound(tunnel.engine, "unix:///docker.sock", "a test"))
+        engine = tunnel.engine if world.engine_error is None else None
+        found = EngineFound(engine, "unix:///docker.sock", "a test", world.engine_error)
+        return report_status(tunnel, found)
 
     parts = make_report(tunnel, status, anonymize=anonymize)
     return {part.name: part.text for part in parts}
@@ -129,6 +139,14 @@ def test_a_part_that_fails_is_told_and_the_others_are_there(world: World) -> Non
     found = gathered(world)
     assert found["check.json"] == "error: the token is (removed)\nhint: look at web\n"
     assert found["log-client.txt"].startswith("error: the openvpn client has written no log yet\n")
+
+
+def test_versions_are_there_while_the_engine_is_away(world: World) -> None:
+    world.engine_error = EngineUnreachable("no engine answers", hint="start it")
+    versions = json.loads(gathered(world)["versions.json"])
+    assert (versions["macnet"], versions["client_version"]) == (__version__, "2.6.14")
+    assert versions["python"] and versions["system"]
+    assert versions["engine"] == {"error": "no engine answers", "hint": "start it"}
 
 
 def test_no_secret_of_the_tunnel_is_in_it(world: World) -> None:
@@ -170,4 +188,74 @@ def test_another_machine_and_its_user_have_numbers(world: World) -> None:
     url = "ssh://ada@build-box"
     world.find_carrier = lambda: Here(EngineAddress(url, "x", machine=ssh.host, ssh=ssh))
     names = report._names(world.setup_tunnel())
-    assert anonymizer(names)(f"the engine at {url}") == "the engine at ssh://user-1@machine-1"
+    assert anonymizer(names)(f"the engine at {url}") == "the engine at ssh://user-1@machine-3"
+    world.find_carrier = lambda: Here(
+        EngineAddress("tcp://192.0.2.7:2376", "x", machine="192.0.2.7")
+    )
+    names = report._names(world.setup_tunnel())
+    assert anonymizer(names)("tcp://192.0.2.7:2376") == "tcp://machine-3:2376"
+    # Also one that no address names any more.
+    world.find_carrier = None
+    state = replace(world.tunnel().state(), way=Way(CarrierKind.SSH, "old-box"))
+    save_state(world.paths.state, state)
+    assert anonymizer(report._names(world.tunnel()))("by ssh to old-box") == "by ssh to machine-3"
+
+
+def own_names(world: World) -> Tunnel:
+    """A tunnel with a name of the user's in each place that can have one."""
+    world.setup_tunnel().setup()
+    state = world.tunnel().state()
+    names = NamesChoice("acme.test", 13153, "acme-cluster")
+    save_state(world.paths.state, replace(state, context="acme-prod", names=names))
+    folder = world.paths.root.with_name("acme-old")
+    save_state(folder / "tunnel.json", TunnelState())
+    world.engine.info_ = replace(world.engine.info_, name="acme-vm")
+    also = AlsoRequest(through=((IPNetwork("10.7.0.0/16"), "acme-router"),))
+    return world.tunnel(
+        Settings(
+            context="acme-prod",
+            name="acme-prod",
+            networks=("acme_*", "web?", "*", "a*"),
+            exclude=("*-acme",),
+            also=also,
+        )
+    )
+
+
+TEXT = (
+    "acme-prod: macnet-acme-prod-server, macnet-acme-prod-joiner-1, network macnet-acme-prod, "
+    "tunnels/acme-prod/macnet.ovpn, tunnels/acme-old; --context acme-prod; "
+    "--network acme_* web? * a* --exclude *-acme; web.acme.test; 10.7.0.0/16=acme-router; "
+    "the cluster acme-cluster; adas-mac.acme.example, adas-mac.local, macnet-server"
+)
+HIDDEN = (
+    "tunnel-1: macnet-tunnel-1-server, macnet-tunnel-1-joiner-1, network macnet-tunnel-1, "
+    "tunnels/tunnel-1/macnet.ovpn, tunnels/tunnel-2; --context tunnel-1; "
+    "--network filter-1 filter-2 * a* --exclude filter-3; web.domain-1; 10.7.0.0/16=container-1; "
+    "the cluster cluster-1; machine-1, machine-2.local, macnet-server"
+)
+
+
+def test_whatever_a_user_has_named_has_a_number_also_without_an_engine(world: World) -> None:
+    tunnel = own_names(world)
+    assert "engine-1 on container" in anonymizer(report._names(tunnel))("acme-vm on acme-router")
+    world.engine_error = EngineUnreachable("no engine answers", hint="start it")
+    rename = anonymizer(report._names(world.tunnel(tunnel.settings)))
+    assert rename(TEXT) == HIDDEN
+
+
+def test_the_nodes_of_a_swarm_have_numbers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"Description": {"Hostname": "acme-node"}}, {"Description": {}}]
+    monkeypatch.setattr(ModelEngine, "swarm", lambda _: (nodes, [], []), raising=False)
+    world.engine.info_ = replace(world.engine.info_, manager=True)
+    assert anonymizer(report._names(world.tunnel()))("not ready: acme-node") == "not ready: node-1"
+
+
+@pytest.mark.parametrize(
+    "word", ["macnet", "default", "colima", "server", "dev", "root", "ci", "*", "**", "a?", "10"]
+)
+def test_common_words_stay(world: World, word: str) -> None:
+    tunnel = world.tunnel(Settings(context=word, name=word, networks=(word,)))
+    world.engine.info_ = replace(world.engine.info_, name=word)
+    rename = anonymizer(report._names(tunnel))
+    assert rename(f"{word} and macnet-server") == f"{word} and macnet-server"

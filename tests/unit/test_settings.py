@@ -215,6 +215,22 @@ def test_the_ends_of_a_range_are_taken(key: str, value: object) -> None:
     assert getattr(load(flags={key: value}), key) == value
 
 
+def test_what_was_taken_back_is_the_default_for_later_commands() -> None:
+    options = {"port": 0, "exclude": [""], "networks": ["app"], "tun_mtu": 1500}
+    file = ConfigFile(Path("config.toml"), {"tun_mtu": 1500}, {})
+    resolved = resolve(file, {}, {"port": 99, "exclude": ["x"]}, options)
+    assert resolved.given == {"networks", "tun_mtu"}
+    assert resolved.remembered == ()
+    record = to_record(resolved)
+    found = from_record(record, resolved.options, context=None, name="macnet").sources
+    told = ("port", "exclude", "networks", "tun_mtu")
+    assert [found[name] for name in told] == ["default", "default", "last setup", "last setup"]
+    # Not where the file says something else, which the option has to go on hiding.
+    file = ConfigFile(Path("config.toml"), {"exclude": ["x"]}, {})
+    record = to_record(resolve(file, {}, {}, {"exclude": [""]}))
+    assert record["exclude"] == {"value": [], "source": "last setup"}
+
+
 def test_an_option_takes_back_what_the_last_setup_remembered() -> None:
     remembered = {"port": 13200, "exclude": ["a"], "remap": ["auto"]}
     taken_back = load(remembered=remembered, flags={"port": 0, "exclude": [""], "remap": [""]})

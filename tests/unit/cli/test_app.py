@@ -168,6 +168,27 @@ def test_wrong_usage_is_exit_code_2_on_stderr(argv: Sequence[str], word: str) ->
 
 
 @pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["setup", "--network"], "macnet setup"),
+        (["setup", "--port", "1", "--remap"], "macnet setup"),
+        (["names", "on", "--domain"], "macnet names on"),
+        (["names", "--context"], "macnet names"),
+        (["check", "setup", "--timeout"], "macnet check"),
+    ],
+)
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(
+    argv: list[str], command: str
+) -> None:
+    result = run(*argv)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines() == [
+        f"error: option '{argv[-1]}' requires an argument",
+        f"hint: `{command} --help` shows how it is used",
+    ]
+
+
+@pytest.mark.parametrize(
     "error",
     [
         EngineUnreachable("no engine", hint="start it"),

@@ -25,6 +25,7 @@ from macnet.cli import first
 from macnet.cli import session as sessions
 from macnet.cli.app import app
 from macnet.cli.output import Output
+from macnet.errors import NotSetUp
 from macnet.names.system.macos import MacResolver
 from macnet.runner import Completed, SystemRunner
 from macnet.tunnel import Tunnel, converge, naming
@@ -94,6 +95,24 @@ def test_setup_and_what_follows_in_words(world: World) -> None:
     assert "openvpn was already connected" in run("connect").stdout
     assert "removed macnet-server" in run("down").stdout
     assert "There was nothing to remove." in run("down").stdout
+
+
+@pytest.mark.parametrize("verb", ["list", "on", "off", "flush"])
+def test_a_context_before_a_verb_of_names_counts_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    asked: list[object] = []
+
+    def open_session(_: typer.Context, *, context: str | None = None) -> sessions.Session:
+        asked.append(context)
+        raise NotSetUp("there is no tunnel yet")
+
+    monkeypatch.setattr(sessions, "open_session", open_session)
+    run("names", "--context", "colima", verb)
+    run("names", verb, "--context", "colima")
+    run("names", "--context", "other", verb, "--context", "colima")
+    run("names", verb)
+    assert asked == ["colima", "colima", "colima", None]
 
 
 def test_a_client_of_ones_own_is_not_called_none(world: World) -> None:

@@ -61,7 +61,9 @@ def as_json() -> Output:
         ("`macnet setup` makes one", "`macnet setup --context colima` makes one"),
         ("`macnet names on --port 1`", "`macnet names on --port 1 --context colima`"),
         ("`macnet setup`, then `macnet check`", None),
-        ("`macnet down --all` and `docker ps` and `macnet agent install`", None),
+        ("`macnet agent install`", "`macnet agent install --context colima`"),
+        ("`macnet down --all` and `docker ps` and `macnet agent status`", None),
+        ("`macnet agent uninstall`", None),
         ("`macnet setup --context other`", None),
     ],
 )

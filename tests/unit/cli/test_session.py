@@ -60,3 +60,36 @@ def test_what_is_remembered_is_said_and_taken_back(
     assert capsys.readouterr().err == "remembered: --tun-mtu 1500\n"
     assert setup(run, reset=True) == {}
     assert capsys.readouterr().err == ""
+
+
+# All of them
+
+
+@pytest.mark.parametrize("by", ["environment", "file", "nothing"])
+def test_each_tunnel_is_opened_once_whatever_context_is_named_now(
+    run: typer.Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    for name, context in (
+        ("macnet", None),
+        ("prod-1", "Prod"),
+        ("colima", "colima"),
+        ("old", None),
+    ):
+        (tmp_path / "tunnels" / name).mkdir(parents=True)
+        save_state(tmp_path / "tunnels" / name / "tunnel.json", TunnelState(context=context))
+    if by == "environment":
+        monkeypatch.setenv("MACNET_CONTEXT", "colima")
+    if by == "file":
+        (tmp_path / "config.toml").write_text('context = "colima"\n')
+    tunnels = [session.tunnel for session in sessions.open_sessions(run)]
+    found = [(tunnel.settings.name, tunnel.settings.context) for tunnel in tunnels]
+    first = ("macnet", None) if by == "nothing" else ("colima", "colima")
+    assert found[0] == first
+    assert sorted(found) == [
+        *(("colima", "colima"), ("macnet", None), ("old", "old"), ("prod-1", "Prod"))
+    ]
+    assert [tunnel.paths.root.name for tunnel in tunnels] == [name for name, _ in found]
+    sources = {tunnel.settings.name: tunnel.resolved.sources["context"] for tunnel in tunnels}
+    assert sources["macnet"] == "default"
+    assert sources["prod-1"] == "last setup"
+    assert sources["old"] == "the name of its folder"

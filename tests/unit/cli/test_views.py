@@ -110,12 +110,16 @@ def test_setup(read: Reader) -> None:
     [
         ({"changed": False}, "Nothing had to change."),
         ({"verified": None}, "The tunnel is up; there is no network to route yet."),
+        (
+            {"verified": None, "networks": NETWORKS[1:]},
+            "The tunnel is up; `macnet check` tries it.",
+        ),
         ({"client": "none"}, "The helper runs. Give your VPN client this profile: "),
         ({"already_reachable": "172.17.0.2 answers"}, "No tunnel is needed: 172.17.0.2 answers."),
     ],
 )
 def test_other_ends_of_setup(read: Reader, changes: dict[str, object], first: str) -> None:
-    done = replace(SETUP, networks=(), **changes)  # type: ignore[arg-type]
+    done = replace(SETUP, **{"networks": (), **changes})  # type: ignore[arg-type]
     assert read(views.setup(done))[0].startswith(first)
 
 
@@ -233,6 +237,10 @@ def test_status_tells_the_next_step(read: Reader) -> None:
     assert first(engine=away) == "tunnel macnet is down: the engine does not answer"
     shown = read(views.status(replace(STATUS, client=apart), verbose=False))
     assert any(line.strip() == "chosen: by a setting" for line in shown)
+
+    own = replace(STATUS.client, name="none", version=None, state="unknown")
+    told = "tunnel macnet is down: connect your VPN client with /home/me/macnet.ovpn"
+    assert first(helpers=running, client=own) == told
 
     bare = replace(STATUS.client, version=None, state="disconnected")
     assert "down: install openvpn, then `macnet setup` goes on" in first(

@@ -11,7 +11,8 @@ import pytest
 from macnet.carriers import Carrier, Direct, Ssh
 from macnet.choices import CarrierKind
 from macnet.contexts import EngineAddress, SshTarget
-from macnet.errors import CarrierDown, MacnetError
+from macnet.engine import ContainerSpec
+from macnet.errors import CarrierDown, MacnetError, PortTaken
 from macnet.paths import TunnelPaths
 from macnet.progress import Silent
 from macnet.state import Way, load_state
@@ -123,6 +124,43 @@ def test_an_exposed_port_is_in_the_profile(far: FarWorld) -> None:
     assert "remote 192.0.2.7 1200" in far.world.paths.profile.read_text()
     assert far.way == Way(CarrierKind.DIRECT, "box", "192.0.2.7", "192.0.2.7")
     assert far.ssh.logins == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_port_that_ssh_cannot_have_is_not_kept(far: FarWorld, known: bool) -> None:
+    """On the engine's machine it was free, so a server has it now."""
+    if known:
+        far.world.setup_tunnel().setup()
+    far.ssh.taken_ports.add(80)
+    with pytest.raises(PortTaken, match="ssh cannot listen on port 80"):
+        far.world.setup_tunnel(port=80).setup()
+    assert load_state(far.world.paths.state, Silent()).port == (DEFAULT_PORT if known else None)
+    if known:
+        assert far.tunnel().sync() is not None
+        assert far.ssh.ports == [DEFAULT_PORT]
+    assert far.world.setup_tunnel().setup().port == DEFAULT_PORT
+    assert far.ssh.ports == [DEFAULT_PORT]
+
+
+def test_a_port_that_was_exposed_once_is_given_up_with_it(far: FarWorld) -> None:
+    """ssh may have no right to it here."""
+    ssh, far.carrier = far.carrier, Direct(ADDRESS, "192.0.2.7")
+    far.world.setup_tunnel(expose=["192.0.2.7:443"]).setup()
+    far.carrier = ssh
+    assert far.world.setup_tunnel(expose=[""]).setup().port == DEFAULT_PORT
+
+
+def test_a_port_that_macnet_has_chosen_stays_when_its_address_goes(far: FarWorld) -> None:
+    ssh, far.carrier = far.carrier, Direct(ADDRESS, "192.0.2.7")
+
+    def taken(spec: ContainerSpec) -> None:
+        if spec.publish.get(1194) == ("192.0.2.7", DEFAULT_PORT):
+            raise PortTaken("port is already allocated")
+
+    far.world.engine.start = taken
+    assert far.world.setup_tunnel(expose=["192.0.2.7"]).setup().port == DEFAULT_PORT + 1
+    far.carrier = ssh
+    assert far.world.setup_tunnel(expose=[""]).setup().port == DEFAULT_PORT + 1
 
 
 def test_a_dry_run_beside_one_that_ended_does_not_take_the_tunnel_down(far: FarWorld) -> None:

@@ -11,7 +11,14 @@ import pytest
 from netaddr import IPNetwork
 
 from macnet.engine import ContainerSpec, ExecResult
-from macnet.errors import Busy, EngineRefused, HelperFailed, SubnetConflict
+from macnet.errors import (
+    Busy,
+    EngineRefused,
+    HelperFailed,
+    ImageBuildFailed,
+    PortTaken,
+    SubnetConflict,
+)
 from macnet.models import Interface
 from macnet.state import TunnelState, load_state, save_state
 from macnet.values import DEFAULT_TUN_MTU
@@ -81,6 +88,61 @@ def test_settings_that_fail_are_not_kept(world: World) -> None:
         world.setup_tunnel(tun_mtu=1500).setup()
     assert json.loads(before)["options"] == state(world).options == {"exclude": ["x"]}
     assert world.stored_tunnel().settings.tun_mtu == DEFAULT_TUN_MTU
+
+
+def test_a_port_that_fails_is_not_kept(world: World) -> None:
+    """Neither the next look of watch nor the next setup may ask for it again."""
+    world.setup_tunnel().setup()
+
+    def refuse(spec: ContainerSpec) -> None:
+        if spec.publish.get(1194) == ("127.0.0.1", 80):
+            raise PortTaken("port is already allocated")
+
+    world.engine.start = refuse
+    with pytest.raises(PortTaken):
+        world.setup_tunnel(port=80).setup()
+    assert (state(world).port, state(world).options) == (13194, {})
+    done = world.stored_tunnel().sync()
+    assert done is not None
+    assert (done.port, done.repaired) == (13194, ("macnet-server",))
+    with pytest.raises(PortTaken):
+        world.setup_tunnel(port=80).setup()
+    world.diary.warnings.clear()
+    assert world.setup_tunnel().setup().port == 13194
+    assert world.diary.warnings == []
+
+
+def test_nor_is_that_of_a_setup_that_ends_before_it_is_tried(world: World) -> None:
+    world.setup_tunnel().setup()
+    world.engine.images.clear()
+    world.engine.build_error = ImageBuildFailed("no registry")
+    with pytest.raises(ImageBuildFailed):
+        world.setup_tunnel(port=80).setup()
+    assert state(world).port == 13194
+
+
+def test_nor_is_that_of_a_first_setup(world: World) -> None:
+    """Its server may have been made, and what fails comes later."""
+    world.engine.says["subnets.sh"] = ExecResult(1, "no such table")
+    with pytest.raises(HelperFailed):
+        world.setup_tunnel(port=80).setup()
+    assert state(world).port is None
+    del world.engine.says["subnets.sh"]
+    assert world.setup_tunnel().setup().port == 13194
+
+
+def test_where_the_record_is_lost_the_port_before_is_that_of_the_server(world: World) -> None:
+    world.setup_tunnel(port=13200).setup()
+    world.stored_tunnel().disconnect()
+    world.paths.state.unlink()
+
+    def refuse(_: ContainerSpec) -> None:
+        raise PortTaken("port is already allocated")
+
+    world.engine.start = refuse
+    with pytest.raises(PortTaken):
+        world.setup_tunnel(port=80).setup()
+    assert state(world).port == 13200
 
 
 def test_settings_that_the_server_does_not_take_are_not_kept(world: World) -> None:
