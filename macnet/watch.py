@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from netaddr import IPNetwork
 
 from macnet.donors import concerns, has_spare
-from macnet.engine import EngineEvent, EventStream
+from macnet.engine import Engine, EngineEvent, EventStream
 from macnet.errors import Busy, EngineError, MacnetError, NotSetUp
 from macnet.helper import LABEL_NAME, LABEL_ROLE
-from macnet.helper.spec import JOINER
+from macnet.helper.spec import JOINER, RELAY, SERVER
 from macnet.names.source import changes_names
 from macnet.networks import Selected
 from macnet.state import NamesChoice
@@ -36,8 +36,8 @@ BUSY_S = 0.5
 AGAIN_S, AGAIN_LIMIT_S = 2.0, 16.0
 
 _NETWORK_ACTIONS = frozenset({"create", "destroy"})
-#: "stop" comes from `docker stop` alone: what ends by itself the engine starts again.
-_HELPER_ACTIONS = frozenset({"destroy", "stop"})
+#: What ends by itself the engine starts again, but not after `docker stop` or `docker kill`.
+_HELPER_ACTIONS = frozenset({"destroy", "stop", "die"})
 #: The engine starts no joiner again; one that a setup has made tells that the settings are others.
 _JOINER_ACTIONS = frozenset({"die", "start"})
 
@@ -195,7 +195,8 @@ class Watch:
         self._found()
 
         def changed(event: EngineEvent) -> bool:
-            return matters(event, tunnel.settings.name, self._also)
+            ours = matters(event, tunnel.settings.name, self._also)
+            return ours and not comes_back(event, tunnel.engine)
 
         # What is in the way may be gone soon, and no event tells of that.
         again, pause = math.inf, AGAIN_S
@@ -253,6 +254,19 @@ def matters(event: EngineEvent, name: str, also: AlsoRequest = NOTHING_ALSO) -> 
         joiner = event.labels.get(LABEL_ROLE) == JOINER
         return event.action in _HELPER_ACTIONS or (joiner and event.action in _JOINER_ACTIONS)
     return concerns(also, event)
+
+
+def comes_back(event: EngineEvent, engine: Engine) -> bool:
+    """Whether this is the end of a server or relay that needs nobody to start it again.
+
+    The engine does so itself, after a moment, or has done so; one that is being removed has an
+    event of its own for that.
+    """
+    ended = event.action in {"die", "stop"}
+    if not ended or event.labels.get(LABEL_ROLE) not in {SERVER, RELAY}:
+        return False
+    found = engine.find_container(event.id)
+    return found is None or found.running or found.status == "restarting"
 
 
 def lines_of(result: SetupResult | None) -> Iterator[WatchLine]:

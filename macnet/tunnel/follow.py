@@ -12,6 +12,8 @@ from contextlib import closing
 
 from macnet.engine import Engine, EngineEvent, EventStream
 from macnet.errors import CarrierUnreachable, MacnetError
+from macnet.helper import LABEL_ROLE
+from macnet.helper.spec import RELAY, SERVER
 from macnet.tunnel.tunnel import Tunnel
 
 #: Changes that come within this many seconds are one (a compose file makes several networks).
@@ -20,6 +22,8 @@ SETTLE_LIMIT_S = 1.0
 #: A container that has ended may be starting again: then its joiner changes once, not twice. Where
 #: another one can lend the way at once, that is worth more than the second change costs.
 RESTART_S = 0.5
+#: One of the helper's would be made anew, while `docker restart` or the engine starts it.
+RESTART_HELPER_S = 1.5
 #: Seconds between looks when nothing happens, and between signs of life.
 LOOK_S = 60.0
 ALIVE_S = 10.0
@@ -106,7 +110,8 @@ def _changes(
         if event is not None:
             note(event)
         if event is not None and matters(event):
-            waits = event.action == "die" and not replaceable(event)
+            # Engines tell a stop before the end or after it, and `docker restart` is both.
+            waits = event.action in {"die", "stop"} and not replaceable(event)
             if not waits or _await_restart(events, matters, note, event):
                 _settle(events, matters, note)
             yield True
@@ -125,17 +130,28 @@ def _await_restart(
     note: Callable[[EngineEvent], None],
     ended: EngineEvent,
 ) -> bool:
-    """Wait until what has ended has started again; False where some of it has not in time."""
+    """Wait until what has ended has started again; False where some of it has not in time.
+
+    For a container of the helper that is removed nobody has to wait.
+    """
     gone = {ended.id}
-    until = time.monotonic() + RESTART_S
+    until = time.monotonic() + _restart_s(ended)
     limit = time.monotonic() + SETTLE_LIMIT_S
     while gone and (event := _next(events, note, until)) is not None:
-        if event.action == "start":
+        if event.action == "start" or (event.action == "destroy" and _is_own(event)):
             gone.discard(event.id)
         elif event.action == "die" and matters(event):
             gone.add(event.id)
-            until = min(time.monotonic() + RESTART_S, limit)
+            until = max(until, min(time.monotonic() + _restart_s(event), limit))
     return not gone
+
+
+def _is_own(event: EngineEvent) -> bool:
+    return event.labels.get(LABEL_ROLE) in {SERVER, RELAY}
+
+
+def _restart_s(ended: EngineEvent) -> float:
+    return RESTART_HELPER_S if _is_own(ended) else RESTART_S
 
 
 def _settle(

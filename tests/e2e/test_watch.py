@@ -14,7 +14,9 @@ from statistics import median
 
 import pytest
 
+from macnet.tunnel import follow
 from tests.e2e.steps import PROGRAM, Mac, wait_until
+from tests.e2e.test_heal import kill, main_process
 from tests.e2e.world import (
     answers,
     assert_traffic,
@@ -174,6 +176,40 @@ def test_a_removed_container_is_made_again(up: Mac, tmp_path: Path, container: s
         wait_until(lambda: up.pings(web, wait_s=0.3), 60, "an answer")
         assert watching.end(signal.SIGTERM) == 0
     assert "Nothing had to change." in up.macnet("setup").stdout
+
+
+@pytest.mark.parametrize("container", ["macnet-server", "macnet-relay"])
+def test_a_killed_container_is_made_again(up: Mac, tmp_path: Path, container: str) -> None:
+    """The engine starts none again after `docker kill`, and says nothing but that it ended."""
+    with watch(up, tmp_path / "said") as watching:
+        began = time.monotonic()
+        up.lab.docker("kill", container)
+        watching.wait_for(f"{container} did not run; it is started again")
+        assert time.monotonic() - began < follow.LOOK_S / 3
+        web = up.lab.sample.address("web")
+        wait_until(lambda: up.pings(web, wait_s=0.3), SOON, "an answer")
+        assert watching.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("container", ["macnet-server", "macnet-relay"])
+def test_a_container_that_starts_again_is_left_to_the_engine(
+    up: Mac, tmp_path: Path, container: str
+) -> None:
+    before, later = up.containers(), "172.83.21.0/24"
+    with watch(up, tmp_path / "said") as watching, network(up.lab, "watched", "--subnet", SUBNET):
+        # The first look is over; one that finds it in between would make it anew.
+        watching.wait_for(f"+ {SUBNET} watched")
+        assert kill(main_process(up, container)).wait_gone(5)
+        web = up.lab.sample.address("web")
+        wait_until(lambda: up.pings(web, wait_s=0.3), SOON, "an answer")
+        up.lab.docker("restart", "-t", "1", container)
+        # The looks that there were have ended by this one.
+        with network(up.lab, "later", "--subnet", later):
+            watching.wait_for(f"+ {later} later")
+        wait_until(lambda: up.pings(web, wait_s=0.3), SOON, "an answer")
+        assert "did not run" not in watching.said
+        assert watching.end(signal.SIGTERM) == 0
+    assert up.containers() == before
 
 
 def test_a_network_takes_the_tunnels_subnet(up: Mac, tmp_path: Path) -> None:

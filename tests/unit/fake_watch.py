@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from netaddr import IPNetwork
 
-from macnet.engine import EngineEvent
+from macnet.engine import Container, EngineEvent
 from macnet.errors import EngineUnreachable, MacnetError
 from macnet.models import Network, Subnet
 from macnet.networks import Selected
@@ -97,6 +97,8 @@ class World:
         self.pings = 0
         self.woken: list[float] = []
         self.rows: list[Mapping[str, Any]] = []
+        #: The helper's containers by their ids.
+        self.parts: dict[str, Container] = {}
         self.closed = 0
         self.types: list[str] = []
         self.settings_now = Settings()
@@ -131,6 +133,9 @@ class World:
 
     def containers(self) -> list[Mapping[str, Any]]:
         return self.rows
+
+    def find_container(self, identity: str) -> Container | None:
+        return self.parts.get(identity)
 
     # The carrier.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from macnet import watch
-from macnet.engine import EngineEvent
+from macnet.engine import Container, EngineEvent
 from macnet.errors import (
     BadValue,
     Busy,
@@ -246,7 +246,9 @@ def test_lines_of_a_look() -> None:
         ("container", "destroy", None, False),
         ("container", "stop", "macnet", True),
         ("container", "stop", "other", False),
-        ("container", "die", "macnet", False),
+        ("container", "die", "macnet", True),
+        ("container", "die", "other", False),
+        ("container", "kill", "macnet", False),
         ("container", "exec_create: sh", "macnet", False),
     ],
 )
@@ -265,6 +267,52 @@ def test_which_events_matter(kind: str, action: str, label: str | None, expected
 def test_which_events_of_joiners_matter(action: str, label: str, expected: bool) -> None:
     labels = {LABEL_NAME: label, LABEL_ROLE: "joiner"}
     assert matters(EngineEvent("container", action, "x", labels), "macnet") is expected
+
+
+def ends(
+    clock: Clock, status: str | None, *steps: Step, role: str = "relay", action: str = "die"
+) -> float | None:
+    """Seconds from the end of a part of the helper, which the engine then says is ``status``."""
+    labels = {LABEL_NAME: "macnet", LABEL_ROLE: role}
+    event = EngineEvent("container", action, "macnet-relay", labels, "id-1")
+    world = World(clock, [[1.0, event, *steps, 10.0]])
+    if status is not None:
+        world.parts["id-1"] = Container("id-1", "x", "x", labels, status, None, 0, 0, {}, {})
+    begin = clock.now + 1.0
+    world.run()
+    assert len(world.looks) <= 2
+    return world.looks[1] - begin if len(world.looks) == 2 else None
+
+
+def own(action: str, identity: str = "id-1") -> EngineEvent:
+    labels = {LABEL_NAME: "macnet", LABEL_ROLE: "relay"}
+    return EngineEvent("container", action, "macnet-relay", labels, identity)
+
+
+@pytest.mark.parametrize("role", ["server", "relay"])
+def test_a_helper_that_was_killed_is_seen_to_soon(clock: Clock, role: str) -> None:
+    """After `docker kill` the engine leaves it as it is."""
+    assert ends(clock, "exited", role=role) == pytest.approx(follow.RESTART_HELPER_S)
+    assert ends(clock, "exited", own("stop"), role=role) == pytest.approx(follow.RESTART_HELPER_S)
+
+
+def test_one_that_docker_starts_again_is_left_alone(clock: Clock) -> None:
+    """`docker restart` and an engine that gives no status of that kind (Podman)."""
+    moment: Step = lambda: clock.pass_by(1.0)  # noqa: E731
+    soon = ends(clock, "exited", own("stop"), moment, own("start"))
+    assert soon == pytest.approx(1.0 + follow.SETTLE_S)
+    # Docker 28 tells the stop first.
+    soon = ends(clock, "exited", own("die"), moment, own("start"), action="stop")
+    assert soon == pytest.approx(1.0 + follow.SETTLE_S)
+
+
+@pytest.mark.parametrize("status", ["restarting", "running", None])
+def test_one_that_the_engine_starts_again_gives_no_look(clock: Clock, status: str | None) -> None:
+    assert ends(clock, status) is None
+
+
+def test_nobody_waits_for_one_that_is_removed(clock: Clock) -> None:
+    assert ends(clock, "exited", own("destroy")) == pytest.approx(follow.SETTLE_S)
 
 
 def test_what_is_also_reached_is_followed(clock: Clock) -> None:
