@@ -79,7 +79,8 @@ def test_status_and_down_of_all(up: Mac, second: str) -> None:
     assert {(one["name"], one["up"]) for one in found} == {("macnet", True), (second, True)}
     assert len({one["engine"]["version"] for one in found}) == 2
     assert len({one["port"] for one in found}) == 2
-    up.macnet("down", "--all")
+    # Also where the environment names one of them.
+    up.macnet("down", "--all", env={"MACNET_CONTEXT": second})
     for name in ("default", second):
         engine = up.lab.members[name].engine
         listed = engine.docker("ps", "-aq", "--filter", "label=io.macnet.role")
