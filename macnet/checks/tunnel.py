@@ -30,7 +30,7 @@ def setup(facts: Facts) -> Finding:
             said = f"there is no tunnel, and none is needed: {why}"
             return fail(said, "none; `macnet setup --force` makes a tunnel all the same")
         if state.token is not None:
-            return fail(f"setup has not ended: there is no port in {paths.state}", "`macnet setup`")
+            return fail(f"setup has not ended: {paths.state} is not whole", "`macnet setup`")
         return fail(f"there is no tunnel yet: nothing in {paths.state}", "`macnet setup`")
     if facts.profile is None:
         return fail(f"setup has not ended: there is no {paths.profile}", "`macnet setup`")
