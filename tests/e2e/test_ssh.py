@@ -367,6 +367,30 @@ def test_words_that_ssh_would_take_for_options(far: Far, tmp_path: Path) -> None
     assert not made.exists()
 
 
+def test_forwardings_of_the_users_own_ssh_stay_out(far: Far) -> None:
+    """Those that the configuration has for this machine: the user's own ssh holds one already."""
+    there, here = 22898, 22899
+    far.machine.configure(
+        extra=f"LocalForward {here} 127.0.0.1:22\nLocalForward {here + 1} 127.0.0.1:22\n"
+        f"RemoteForward {there} 127.0.0.1:22\nDynamicForward {here + 2}\nControlMaster yes"
+    )
+    with listener(far.mac, here):
+        far.macnet("setup")
+        port = far.json("status")["status"]["port"]
+        far.macnet("setup", "--port", str(port + 1))  # takes one back, and asks for another
+        assert far.reached()
+        assert far.failed_checks() == {}
+        assert len(far.machine.ssh_processes()) == 1
+        ours = far.mac.lab.run(["ss", "-Hltnp"]).stdout
+        assert re.findall(r":(\d+) .*\(\(\"ssh\"", ours) == [str(port + 1)]
+        held = far.machine.engine.vm.run(["ss", "-Hltn", f"sport = :{there}"]).stdout
+        assert held == ""
+        # Whatever the configuration says by now, it is found and ended.
+        far.machine.configure(extra="NoSuchWord yes")
+        far.macnet("disconnect")
+        assert far.machine.ssh_processes() == []
+
+
 def test_beside_an_engine_here_with_the_same_subnets(far: Far) -> None:
     """Both have 172.17.0.0/16: the second tunnel reaches its own under other addresses."""
     far.mac.macnet("setup")
