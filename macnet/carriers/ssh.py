@@ -60,11 +60,16 @@ _OPTIONS = {
     "ServerAliveCountMax": "3",
     "ServerAliveInterval": "4",
     "StreamLocalBindUnlink": "yes",
+    "Tunnel": "no",
 }
 #: Of a new connection: the forwardings of the user's configuration are not ours, and another ssh
 #: of the user's may have them already.
 _NO_FORWARDS = ("-o", "ClearAllForwardings=yes")
 _BATCH = ("-o", "BatchMode=yes")
+#: Of a request to the ssh that runs, which needs nothing but its control socket. The user's
+#: configuration would add all its forwardings to those that are asked for, or make the request a
+#: connection of its own (ControlMaster). Nor does one become that where no ssh runs any more.
+_NO_CONFIG = ("-F", "none", *_BATCH, "-o", "ProxyCommand=false")
 #: What an ssh that does not end in time is taken to have said.
 _NO_END = "connection timed out"
 
@@ -141,8 +146,7 @@ class Ssh(Carrier):
         do_exec_no_pty). What the command gives does not count, nor whether one is allowed: without
         it all works, each packet up to a delayed acknowledgement later.
         """
-        argv = self._argv("-S", str(self._folder / "s"), *_NO_FORWARDS, *_BATCH)
-        self._run([*argv, "--", self._target.destination, "exit"], timeout_s=ANSWER_S)
+        self._run(_request_argv(self._folder, command="exit"), timeout_s=ANSWER_S)
 
     def running(self) -> bool:
         """Whether an ssh answers at the control socket."""
@@ -279,14 +283,11 @@ class Ssh(Carrier):
 
     def _ask_there(self) -> str:
         asked = said.question(self._target.socket)
-        argv = self._argv("-S", str(self._folder / "s"), *_NO_FORWARDS, *_BATCH)
-        done = self._run([*argv, "--", self._target.destination, asked], timeout_s=REQUEST_S)
-        return done.stdout
+        return self._run(_request_argv(self._folder, command=asked), timeout_s=REQUEST_S).stdout
 
     def _request(self, *words: str, timeout_s: float = REQUEST_S) -> Completed:
         """Ask the ssh that runs."""
-        argv = self._argv("-S", str(self._folder / "s"), *_BATCH, *words)
-        return self._run([*argv, "--", self._target.destination], timeout_s=timeout_s)
+        return self._run(_request_argv(self._folder, *words), timeout_s=timeout_s)
 
     def _argv(self, *words: str) -> list[str]:
         options = [f"-o{name}={value}" for name, value in _OPTIONS.items()]
@@ -355,10 +356,8 @@ def exit_ssh(folder: Path, runner: CommandRunner) -> bool:
     control = folder / "s"
     if not control.exists():
         return False
-    argv = ["ssh", "-S", str(control), "-O"]
     with suppress(CommandFailed):
-        # The name of the host is not looked at: the control socket leads to the right one.
-        done = runner.run([*argv, "exit", "--", "macnet"], check=False, timeout_s=REQUEST_S)
+        done = runner.run(_request_argv(folder, "-O", "exit"), check=False, timeout_s=REQUEST_S)
         deadline = time.monotonic() + REQUEST_S
         while done.ok and control.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -374,6 +373,13 @@ def answers(path: Path, *, timeout_s: float) -> bool:
         connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
         return connection.recv(5) == b"HTTP/"
     return False
+
+
+def _request_argv(folder: Path, *words: str, command: str | None = None) -> list[str]:
+    """What asks the ssh of ``folder``, or runs ``command`` through it."""
+    argv = ["ssh", *_NO_CONFIG, "-S", str(folder / "s"), *words]
+    # The name of the host is not looked at: the control socket leads to the right one.
+    return [*argv, "--", "macnet", *([] if command is None else [command])]
 
 
 def _both_ends(port: int) -> str:

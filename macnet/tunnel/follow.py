@@ -49,7 +49,7 @@ def follow(
     """
     delay, seen = RETRY_S, time.monotonic()
     while True:
-        away = False
+        away, began = False, time.monotonic()
         try:
             tunnel = open_tunnel()
             # Subscribed before the first look: no change falls between the two.
@@ -62,7 +62,9 @@ def follow(
         except MacnetError as error:
             away = isinstance(error, CarrierUnreachable)
             lost(error)
-        time.sleep(delay)
+        # A try that had to wait for the machine has paused already: it may be back by now.
+        waited = time.monotonic() - began if away else 0.0
+        time.sleep(max(delay - waited, 0.0))
         soon = away or time.monotonic() - seen < SOON_S
         delay = min(delay * 2, RETRY_SOON_S if soon else RETRY_LIMIT_S)
 

@@ -105,6 +105,8 @@ class World:
         self.names: NamesChoice | None = None
         #: What the settings are at each opening, then as they were.
         self.settings: list[Settings | MacnetError] = []
+        #: What happens while a tunnel is opened.
+        self.opening: Callable[[], None] = lambda: None
         self.told: list[WatchLine] = []
 
     # The tunnel.
@@ -174,6 +176,7 @@ class World:
         return Watch(self.open_tunnel, self.told.append)
 
     def open_tunnel(self) -> Tunnel:
+        self.opening()
         now = self.settings.pop(0) if self.settings else self.settings_now
         if isinstance(now, MacnetError):
             raise now

@@ -142,6 +142,25 @@ def test_a_machine_that_does_not_answer_is_tried_again_soon_for_as_long_as_it_ta
     assert max(clock.slept) == longest
 
 
+@pytest.mark.parametrize(
+    ("error", "pauses"),
+    [
+        # From the second try on it has waited long enough.
+        (CarrierUnreachable("box does not answer ssh"), [0.0, 0.0, 0.5, 0.5]),
+        (CarrierDenied("box does not let this user in"), [0.5, 1.0, 2.0, 2.0]),
+    ],
+)
+def test_what_a_try_waited_for_the_machine_counts_as_pause(
+    clock: Clock, error: MacnetError, pauses: list[float]
+) -> None:
+    """A pause on top of it would keep a machine that is back waiting."""
+    world = World(clock, [*[error] * 4, [1.0]])
+    waits = [5.0, 1.0, 1.5, 1.5]
+    world.opening = lambda: clock.pass_by(waits.pop(0) if waits else 0.0)
+    world.run()
+    assert clock.slept[:4] == pauses
+
+
 def test_an_engine_lost_during_a_look(clock: Clock) -> None:
     world = World(clock, [[1.0], [1.0]])
     world.results = [LOST, changes(added=(TWO,))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from macnet.carriers.said import question
@@ -27,6 +28,9 @@ class FakeSsh:
         self.line_dead = False
         #: What ssh writes to its log when a connection through a forwarding fails.
         self.logs = ""
+        #: What the user's configuration forwards for this machine; each request that reads it
+        #: asks for that too.
+        self.configured: set[int] = set()
         self.ports: list[int] = []
         self.closed_ports: set[int] = set()
         self.taken_ports: set[int] = set()
@@ -62,11 +66,12 @@ class FakeSsh:
         assert words[0] == "ssh"
         runs = self._control is not None and str(self._control) in words
         if "-M" in words:
-            control, log = (Path(words[words.index(flag) + 1]) for flag in ("-S", "-E"))
-            return self._log_in(control, log, interactive)
+            return self._log_in(words, interactive)
         match words:
-            case [*_, "exit"]:
+            case [*_, "exit"] if "ControlPath=none" in words:
                 return (255, "", self.refuses) if self.refuses else (0, "", "")
+            case _ if not runs and "ProxyCommand=false" not in words:
+                raise AssertionError(f"a login of its own: {words}")
             case _ if not runs:
                 return 255, "", "Control socket connect: No such file or directory"
             case [*_, "-O", "check", "--", _]:
@@ -78,17 +83,21 @@ class FakeSsh:
                     control_socket.unlink(missing_ok=True)
                 return 0, "", ""
             case [*_, "-O", "forward", "-L", what, "--", _]:
-                return self._forward(what)
+                return self._forward(what, set() if _blind(words) else self.configured)
             case [*_, "-O", "cancel", "-L", what, "--", _]:
-                self.ports.remove(int(what.split(":")[1]))
+                gone = {int(what.split(":")[1]), *(() if _blind(words) else self.configured)}
+                self.ports = [port for port in self.ports if port not in gone]
                 return 0, "", ""
             case [*_, "-W", what, "--", _]:
                 return (255 if int(what.split(":")[1]) in self.closed_ports else 0), "", ""
+            case [*_, "--", _, "exit"]:
+                return 0, "", ""
             case [*_, "--", _, asked] if asked == question(self.socket_there):
                 return 0, self.shell_says, ""
         raise AssertionError(words)
 
-    def _log_in(self, control: Path, log: Path, interactive: bool) -> tuple[int, str, str]:
+    def _log_in(self, words: list[str], interactive: bool) -> tuple[int, str, str]:
+        control, log = (Path(words[words.index(flag) + 1]) for flag in ("-S", "-E"))
         if interactive:
             self.asked_user += 1
             self.refuses = None
@@ -99,10 +108,14 @@ class FakeSsh:
         self.logins += 1
         control.touch()
         log.write_text(self.logs)
-        self._control, self.ports = control, []
+        cleared = "ClearAllForwardings=yes" in words
+        self._control, self.ports = control, [] if cleared else sorted(self.configured)
         return 0, "", ""
 
-    def _forward(self, what: str) -> tuple[int, str, str]:
+    def _forward(self, what: str, configured: set[int]) -> tuple[int, str, str]:
+        if configured & self.taken_ports:
+            return 255, "", "Port forwarding failed"
+        self.ports += sorted(configured)
         local, _, there = what.partition(":")
         if there.startswith("/"):
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -133,3 +146,8 @@ class FakeSsh:
             self._listener.close()
         self._control = self._listener = None
         self.ports = []
+
+
+def _blind(words: list[str]) -> bool:
+    """Whether it reads no configuration."""
+    return ("-F", "none") in pairwise(words)

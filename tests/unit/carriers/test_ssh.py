@@ -68,14 +68,46 @@ def test_the_user_cannot_be_asked_and_nothing_leads_back(folder: Path) -> None:
     assert login[-2:] == ["--", "me@box"]
     options = {word.removeprefix("-o") for word in login if word.startswith("-o")}
     assert {"ForwardAgent=no", "PermitLocalCommand=no", "RemoteCommand=none"} <= options
+    assert "Tunnel=no" in options
     assert not any("StrictHostKeyChecking" in word for argv in ssh.argvs for word in argv)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_the_users_own_forwardings_stay_theirs(folder: Path, held: bool) -> None:
+    ssh = FakeSsh()
+    ssh.configured = {22899}
+    ssh.taken_ports = ssh.configured if held else set()
+    start(folder, ssh)
+    carrier(folder, ssh).carry(13194)
+    carrier(folder, ssh).carry(13195)
+    assert ssh.ports == [13195]
+
+
+def test_what_asks_the_ssh_that_runs_reads_no_configuration(folder: Path) -> None:
+    """It may be broken or run something, and with ControlMaster there a request logs in itself."""
+    ssh = FakeSsh()
+    start(folder, ssh)
+    here = carrier(folder, ssh)
+    here.carry(13194)
+    here.carry(13195)
+    here.drop_if_dead()
+    ssh.engine_answers = False
+    assert here.engine_error() is not None
+    stop_ssh(folder, ssh)
+    asked = [argv for argv in ssh.argvs if "-M" not in argv]
+    kinds = {argv[argv.index("-O") + 1] if "-O" in argv else argv[-1] for argv in asked}
+    assert {"check", "forward", "cancel", "exit", "macnet"} < kinds
+    for argv in asked:
+        assert argv[1:3] == ["-F", "none"]
+        assert argv[argv.index("-S") + 1] == str(folder / "s")
+        assert "ProxyCommand=false" in argv
 
 
 def test_a_session_begins_once_for_each_login(folder: Path) -> None:
     ssh = FakeSsh()
     start(folder, ssh)
     start(folder, ssh)
-    assert len([argv for argv in ssh.argvs if argv[-3:] == ["--", "me@box", "exit"]]) == 1
+    assert len([argv for argv in ssh.argvs if argv[-3:] == ["--", "macnet", "exit"]]) == 1
 
 
 def test_one_that_was_killed_is_started_with_its_port(folder: Path) -> None:
