@@ -54,7 +54,7 @@ SETTINGS: Mapping[str, str] = {
     "192.168.255.0/24, or a free one.",
     "tun_mtu": "MTU of the tunnel in bytes, from 1280 to 65000, the same on both ends.",
     "comp_lzo": "The `comp-lzo` line on both ends: `no`, `yes`, `adaptive`, or `off` for none.",
-    "networks": "Names of the networks to route, with wildcards, upper and lower case apart.",
+    "networks": "Names of the networks to route, with wildcards; upper and lower case matter.",
     "exclude": "Names of networks to leave out, with wildcards.",
     "base_image": "The image to build the helper from. Not given: the one that this version of "
     "macnet names.",

@@ -105,7 +105,7 @@ class EngineRefused(EngineError):
 
 
 class CarrierFailed(EngineError):
-    """The way to an engine on another machine."""
+    """The connection to an engine on another machine failed."""
 
     code = "carrier_failed"
 
@@ -216,7 +216,7 @@ class PrivilegeError(MacnetError):
 
 
 class ClientError(MacnetError):
-    """The VPN client on this machine."""
+    """The VPN client on this machine failed."""
 
     code = "client"
     exit_code = 7
@@ -259,7 +259,7 @@ class ClientTimeout(ClientFailed):
 
 
 class TunnelError(MacnetError):
-    """The tunnel between this machine and the engine."""
+    """The tunnel is missing, down, or does not work."""
 
     code = "tunnel"
     exit_code = 8

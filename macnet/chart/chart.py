@@ -165,7 +165,7 @@ def _why_down(tunnel: Tunnel, status: HelperStatus) -> str | None:
         if part is None:
             return f"the tunnel is down, there is no container {name}: `macnet setup`"
         if not part.running:
-            return f"the tunnel is down, {name} is {part.status}: `macnet setup`"
+            return f"the tunnel is down, {name} does not run: `macnet setup`"
     subnet, _ = present_subnets(tunnel.settings, tunnel.state())
     if own_interface(tunnel.host.interfaces(), subnet) is None:
         return "the tunnel is down, this machine is not connected to it: `macnet connect`"

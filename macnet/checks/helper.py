@@ -29,11 +29,11 @@ def _runs(facts: Facts, found: Container | None, role: str) -> Finding:
     name = container_name(facts.tunnel.settings.name, role)
     if found is None:
         return fail(f"there is no container {name}", "`macnet setup`")
-    often = f", started again {found.restarts} times" if found.restarts else ""
+    often = f", started again {count(found.restarts, 'time')}" if found.restarts else ""
     if not found.running:
         said = _last_line(facts, found, role)
         return fail(
-            f"{name} is {found.status} (exit code {found.exit_code}){often}{said}",
+            f"{name} does not run ({found.status}, exit code {found.exit_code}){often}{said}",
             f"`macnet setup` starts it again; `macnet logs {role}` shows what it said",
         )
     if found.restarts >= MANY_RESTARTS:

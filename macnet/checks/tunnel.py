@@ -48,7 +48,7 @@ def certificates(facts: Facts) -> Finding:
     if facts.now() >= pki.expires:
         return fail(f"they have expired on {end}", fix)
     if days < EXPIRY_WARNING.days:
-        return warn(f"they expire in {days} days, on {end}", fix)
+        return warn(f"they expire in {count(days, 'day')}, on {end}", fix)
     return ok(f"valid until {end}")
 
 

@@ -338,7 +338,7 @@ def down(
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Disconnect and remove what macnet made in the engine."""
+    """Disconnect and remove macnet's containers; keys, profile and image stay."""
     from macnet.cli import session as sessions
     from macnet.cli import views
     from macnet.tunnel.naming import take_down
@@ -370,8 +370,8 @@ def down(
 def networks(
     context: typer.Context,
     docker_context: options.Context = None,
-    network: options.Networks = None,
-    exclude: options.Exclude = None,
+    network: options.ShownNetworks = None,
+    exclude: options.ShownExclude = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -493,7 +493,7 @@ def logs(
     ] = False,
     docker_context: options.Context = None,
 ) -> None:
-    """Show the log of the server, the relay or the openvpn client."""
+    """Show the log of the server, the relay or openvpn (Tunnelblick keeps its own)."""
     session = open_session(context, context=docker_context)
     lines = session.tunnel.logs(source, tail=tail, follow=follow)
     try:

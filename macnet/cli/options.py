@@ -214,6 +214,25 @@ Exclude = Annotated[
         help="Do not route networks of this name; may be repeated.",
     ),
 ]
+ShownNetworks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--network",
+        metavar="GLOB",
+        autocompletion=complete_networks,
+        help="Show what setup would route with this filter; may be repeated.  "
+        "[default: that of the last setup]",
+    ),
+]
+ShownExclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        autocompletion=complete_networks,
+        help="Show what setup would leave out with this filter; may be repeated.",
+    ),
+]
 BaseImage = Annotated[
     str | None,
     typer.Option("--base-image", metavar="IMAGE", help="Image to build the helper from."),

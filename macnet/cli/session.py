@@ -168,7 +168,7 @@ class _Place:
         client, why = clients(resolved.settings.client)
         if resolved.settings.client is ClientChoice.AUTO and recorded not in {None, client.name}:
             # Another one that was installed meanwhile is the next setup's to switch to.
-            client, why = clients(recorded)[0], "setup chose it"
+            client, why = clients(recorded)[0], "by the last setup"
 
         def make_client(name: str) -> Client:
             return clients(name)[0]

@@ -180,7 +180,7 @@ def status(now: Status, *, verbose: bool) -> Shown:
         table.add_row("", f"chosen by {engine.source}")
     for helper in now.helpers:
         health = f", {helper.health}" if helper.health else ""
-        restarts = f", {helper.restarts} restarts" if helper.restarts else ""
+        restarts = f", {_many(helper.restarts, 'restart')}" if helper.restarts else ""
         table.add_row(helper.role, f"{helper.name} {helper.state}{health}{restarts}")
     for joiner in now.joiners:
         lane = "" if joiner.attached else ", no lane"
@@ -197,14 +197,14 @@ def status(now: Status, *, verbose: bool) -> Shown:
         way = now.way or Way()
         table.add_row("port", ", ".join(filter(None, (f"{way.remote}:{now.port}", way.words))))
     if now.tunnel_subnet is not None:
-        table.add_row("addresses", str(now.tunnel_subnet))
+        table.add_row("tunnel subnet", str(now.tunnel_subnet))
     table.add_row("profile", now.profile or "none yet")
     if now.names is not None:
         port = f"127.0.0.1:{now.names.port}"
         table.add_row("names", f"{now.names.shown}, answered on {port} while watch runs")
     if now.certificates_expire is not None:
         days = (now.certificates_expire - datetime.now(UTC)).days
-        table.add_row("certificates", f"{now.certificates_expire:%Y-%m-%d} ({days} days)")
+        table.add_row("certificates", f"{now.certificates_expire:%Y-%m-%d} ({_many(days, 'day')})")
     if chosen := _filter(now):
         table.add_row("filter", chosen)
     for net in now.subnets:
@@ -236,7 +236,7 @@ def _next(now: Status, *, made: bool) -> str:
     if now.engine.error is not None:
         return now.engine.hint or "start the engine"
     if not made:
-        return "`macnet setup` makes the tunnel; `macnet check` tells what it lacks"
+        return "`macnet setup` makes the tunnel; `macnet check` shows what is missing"
     if now.up:
         return "`macnet networks` lists the containers, `macnet check` tries them"
     return _next_step(now).removeprefix(": ")

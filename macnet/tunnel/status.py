@@ -223,7 +223,7 @@ def _expiry_warnings(expires: datetime | None) -> Iterable[str]:
     now = datetime.now(UTC)
     if expires is not None and expires - now < EXPIRY_WARNING:
         days = days_left(expires, now)
-        when = f"expire in {days} days" if days >= 0 else "have expired"
+        when = f"expire in {days} day{'' if days == 1 else 's'}" if days >= 0 else "have expired"
         yield f"the certificates {when}: `macnet regenerate --keys` makes new ones"
 
 

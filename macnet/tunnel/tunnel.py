@@ -500,9 +500,12 @@ class Tunnel(TunnelParts):
         if source == "client":
             data = read_private(self.paths.client_log)
             if data is None:
+                own = self.client.name == "openvpn"
                 raise NotSetUp(
-                    "the openvpn client has written no log yet",
-                    hint="`macnet connect` starts it; other clients keep their own logs",
+                    "the openvpn client has written no log yet"
+                    if own
+                    else f"macnet has no log of {self.client.name}, which keeps its own",
+                    hint="`macnet connect` starts it" if own else "look into it there",
                 )
             whole = data[: data.rfind(b"\n") + 1] if follow else data
             yield from whole.decode(errors="replace").splitlines()[-tail:]

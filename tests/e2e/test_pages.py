@@ -74,6 +74,8 @@ IN_SENTENCES: Mapping[str, tuple[str, str]] = {
     "macnet": ("tests/e2e/test_first_run.py", "clean.macnet().stdout"),
     "macnet setup": ("tests/e2e/test_setup.py", 'macnet("setup")'),
     "macnet connect": ("tests/e2e/test_heal.py", 'macnet("connect")'),
+    "macnet names": ("tests/e2e/test_names_switch.py", '"names", *words'),
+    "macnet agent uninstall": ("tests/e2e/test_agent.py", '"agent", "uninstall"'),
     "macnet down --purge": ("tests/e2e/test_down.py", 'macnet("down", "--purge")'),
     "macnet watch": ("tests/e2e/test_watch.py", '[PROGRAM, "watch"'),
     "make run": (_HERE, 'make("run-Linux"'),

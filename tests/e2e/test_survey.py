@@ -85,7 +85,7 @@ def test_a_stopped_relay_is_said_once_by_map_and_rightly_by_check(up: Mac) -> No
     up.lab.docker("stop", "--time", "1", "macnet-relay")
     try:
         shown = up.macnet("map").stdout
-        assert shown.count("the tunnel is down, macnet-relay is exited: `macnet setup`") == 1
+        assert shown.count("the tunnel is down, macnet-relay does not run: `macnet setup`") == 1
         assert "closed" not in shown
         assert "no answer" not in shown
         failed = failure(up)

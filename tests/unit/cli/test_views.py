@@ -216,7 +216,7 @@ def test_status(read: Reader) -> None:
         "client openvpn 2.6.14 connected (CONNECTED), 192.168.255.2 on utun4",
         "chosen: it is installed",
         "port 127.0.0.1:13194",
-        "addresses 192.168.255.0/24",
+        "tunnel subnet 192.168.255.0/24",
     ]
     assert "(40 days)" in words[10]
     routes = [f"route {APP} for 10.9.0.0/24", f"route {SIX} not set"]
@@ -270,7 +270,7 @@ def test_the_overview_leads_to_the_next_command(read: Reader) -> None:
     fresh = lines(helpers=missing, profile=None, client=replace(apart, version=None))
     assert fresh[0] == "tunnel not set up yet"
     assert fresh[2] == "client openvpn is not installed"
-    assert fresh[4].startswith("next: `macnet setup` makes the tunnel; `macnet check` tells")
+    assert fresh[4].startswith("next: `macnet setup` makes the tunnel; `macnet check` shows")
     assert "next: `macnet setup` brings it up" in lines()
     assert "next: `macnet connect` connects it" in lines(helpers=running, client=apart)
     away = EngineReport("", "", None, "no Docker engine answers", "start Colima")
@@ -324,7 +324,7 @@ def test_status_while_the_engine_is_away(read: Reader) -> None:
     words = [" ".join(line.split()) for line in read(views.status(away, verbose=False))]
     assert words[1] == "engine no Docker engine answers"
     assert "profile none yet" in words
-    assert not any(line.startswith(("port", "addresses", "certificates")) for line in words)
+    assert not any(line.startswith(("port", "tunnel subnet", "certificates")) for line in words)
 
 
 def test_down(read: Reader) -> None:
