@@ -221,7 +221,7 @@ ShownNetworks = Annotated[
         metavar="GLOB",
         autocompletion=complete_networks,
         help="Show what setup would route with this filter; may be repeated.  "
-        "[default: that of the last setup]",
+        "[default: as the last setup]",
     ),
 ]
 ShownExclude = Annotated[
