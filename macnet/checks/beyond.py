@@ -72,7 +72,7 @@ def _in_the_way(item: Selected, further: Further, facts: Facts) -> Finding:
 
 
 def _other_range(subnet: Subnet, why: str, facts: Facts) -> str:
-    fix = fix_of(subnet.cidr, why, facts.taken).format(them="it")
+    fix = fix_of(subnet.cidr, why, facts.taken, facts.tunnel.settings.remap).format(them="it")
     # A smaller network of Docker's would be no way to a cluster.
     return fix if fix.startswith("`macnet") else _MAKE_ANEW
 

@@ -76,7 +76,9 @@ def networks(facts: Facts) -> list[Finding]:
     found = [
         warn(
             f"{subnet.cidr} overlaps {why}, so `macnet setup` leaves it out",
-            fix_of(subnet.cidr, why, facts.taken).format(them="such networks"),
+            fix_of(subnet.cidr, why, facts.taken, facts.tunnel.settings.remap).format(
+                them="such networks"
+            ),
             subject=item.network.name,
         )
         for item in selected

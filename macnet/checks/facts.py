@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -178,7 +179,9 @@ class Facts:
             # These only tell it from another VPN that holds the same address.
             return own_interface(self.interfaces, subnet)
         state = replace(self.state, tunnel_subnet=subnet)
-        routed = (*self.allowed, *self.announced)
+        routed: tuple[IPNetwork, ...] = ()
+        with suppress(MacnetError):  # the checks of the server tell what is wrong with it
+            routed = (*self.allowed, *self.announced)
         return tunnel_interface(state, networks, self.interfaces, routes, routed)
 
     @cached_property

@@ -183,7 +183,10 @@ class Pair:
             self._fail()
 
     def _fail(self) -> None:
-        """Reset both, behind what was sent before: an answer that tells why, for one."""
+        """Reset both, behind what the other takes at once of what was sent before.
+
+        As an answer that tells why; without a relay, too, a reset drops what is not sent yet.
+        """
         for direction in self._directions:
             direction.hand_over()
         self.reset()

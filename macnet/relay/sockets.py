@@ -9,8 +9,9 @@ import struct
 #: Beyond net.core.wmem_max and rmem_max (asm-generic/socket.h); both need CAP_NET_ADMIN.
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 #: Seconds without traffic until a probe, between probes, probes. A container is near, so one that
-#: has vanished is found soon; the client's machine may sleep for a while. Not TCP_USER_TIMEOUT: it
-#: also ends what waits for a reader that is alive and takes nothing for a while.
+#: has vanished is found soon, unless it owes an acknowledgement: then the kernel sends again for
+#: its usual quarter of an hour. The client's machine may sleep for a while. Not TCP_USER_TIMEOUT:
+#: it also ends what waits for a reader that is alive and takes nothing for a while.
 _NEAR, _FAR = (30, 10, 3), (120, 30, 20)
 
 #: Errors that pass when others have ended.

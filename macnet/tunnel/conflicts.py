@@ -24,7 +24,14 @@ from macnet.routes import default_pieces
 from macnet.settings import Settings
 from macnet.state import TunnelState
 from macnet.tunnel.observe import Observed
-from macnet.values import DEFAULT_RELAY_SUBNET, DEFAULT_TUNNEL_SUBNET, Pairs, RemapRequest
+from macnet.values import (
+    DEFAULT_RELAY_SUBNET,
+    DEFAULT_TUNNEL_SUBNET,
+    NO_REMAP,
+    Pairs,
+    RemapRequest,
+    pair_words,
+)
 
 #: The route of the classic docker-mac-network profile, and the subnet of its server. The route is
 #: wider than most Docker subnets, so macnet's own routes win beside it.
@@ -37,6 +44,7 @@ _MAC_BRIDGE, _PODMAN_BRIDGE = re.compile(r"bridge\d+"), re.compile(r"podman\d+")
 #: What macnet itself uses, in words.
 _OURS = ("the tunnel's own subnet", "the tunnel's own IPv6 prefix", "the relay's link")
 #: How systems call the interfaces of VPNs.
+_BROADCAST = IPNetwork("255.255.255.255/32")
 _VPN = re.compile(r"(utun|tun|tap|ppp|ipsec|wg)\d+")
 
 
@@ -180,13 +188,18 @@ def _no_room(wanted: IPNetwork, what: str, networks: Iterable[Network]) -> Subne
     )
 
 
-def left_out(networks: Iterable[Selected], taken: Iterable[IPNetwork]) -> Iterator[str]:
-    """Each cause for which subnets are left out, with them and the next command: a sentence."""
+def left_out(
+    networks: Iterable[Selected], taken: Iterable[IPNetwork], remap: RemapRequest = NO_REMAP
+) -> Iterator[str]:
+    """Each cause for which subnets are left out, with them and the next command: a sentence.
+
+    ``remap`` is what is asked for already; the command in the sentence keeps it.
+    """
     taken = [*taken]
     told: dict[tuple[str, str], list[str]] = {}
     for item in networks:
         for subnet, why in item.left_out:
-            key = (why, fix_of(subnet.cidr, why, taken))
+            key = (why, fix_of(subnet.cidr, why, taken, remap))
             told.setdefault(key, []).append(label(item.network, subnet))
     for (why, fix), names in told.items():
         many = len(names) > 1
@@ -214,16 +227,20 @@ def in_use(
     )
 
 
-def fix_of(subnet: IPNetwork, why: str, taken: Iterable[IPNetwork]) -> str:
+def fix_of(
+    subnet: IPNetwork, why: str, taken: Iterable[IPNetwork], remap: RemapRequest = NO_REMAP
+) -> str:
     """What to do about a Docker subnet that is left out, as commands that can be run.
 
     ``taken`` are the ranges in use, by this host and by Docker. ``{them}`` stands for the network.
+    ``remap`` is what is asked for already: an option of setup replaces all of it.
     """
     if why in _OURS:
         return "`macnet regenerate` moves the tunnel to other addresses"
     taken = [*taken]
     if free_range(subnet, taken) is not None:
-        return "`macnet setup --remap auto` reaches {them} under other addresses"
+        words = " ".join(f"--remap {word}" for word in ("auto", *pair_words(remap.pairs)))
+        return f"`macnet setup {words}` reaches {{them}} under other addresses"
     prefix = max(subnet.prefixlen, _SMALL_PREFIX[subnet.version])
     small = free_range(IPNetwork((subnet.first, prefix), version=subnet.version), taken)
     if small is not None:
@@ -340,7 +357,7 @@ def tunnel_interface(
 
 def _going_beyond(tunnel: IPNetwork | None, routes: Iterable[Route]) -> set[str]:
     """The interfaces with a route to something of IPv4 that is not in the tunnel's subnet."""
-    found = [(route.interface, route.destination) for route in routes]
+    found = [(r.interface, r.destination) for r in routes if not _special(r)]
     return {name for name, net in found if net.version == 4 and (not tunnel or net not in tunnel)}
 
 
@@ -397,6 +414,13 @@ def _bridges_of_orbstack(
     return found if sure or (each and len(found) > 1) else set()
 
 
+def _special(route: Route) -> bool:
+    """Whether a route leads to no host elsewhere, or ordinary sockets do not use it."""
+    net = route.destination
+    own = net.ip.is_loopback() or net.ip.is_link_local() or net.ip.is_multicast()
+    return route.scoped or own or net == _BROADCAST
+
+
 def host_ranges(
     interfaces: Iterable[Interface],
     routes: Iterable[Route],
@@ -420,8 +444,7 @@ def host_ranges(
     beside = {*default_pieces(routes), classic_route(routes, interfaces, own)}
     for route in routes:
         net = route.destination
-        special = net.ip.is_loopback() or net.ip.is_link_local() or net.ip.is_multicast()
-        if route.interface in passed or route.scoped or special or net.prefixlen <= 1:
+        if route.interface in passed or _special(route) or net.prefixlen <= 1:
             continue
         if route not in beside:
             vpn = _VPN.fullmatch(route.interface)

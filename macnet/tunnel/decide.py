@@ -48,6 +48,7 @@ from macnet.values import (
     DEFAULT_PORT,
     DEFAULT_TUNNEL,
     Pairs,
+    RemapRequest,
     exposed,
 )
 
@@ -280,7 +281,7 @@ def decide(
             *_other_engine(seen),
             *_unmatched(settings, networks),
             *_not_reached(networks),
-            *_left_out(networks, seen, (tunnel_subnet, relay_subnet)),
+            *_left_out(networks, seen, (tunnel_subnet, relay_subnet), settings.remap),
             *_classic(seen),
         ),
     )
@@ -548,11 +549,14 @@ def _not_reached(networks: Iterable[Selected]) -> Iterator[str]:
 
 
 def _left_out(
-    networks: tuple[Selected, ...], seen: Observed, ours: tuple[IPNetwork, ...]
+    networks: tuple[Selected, ...],
+    seen: Observed,
+    ours: tuple[IPNetwork, ...],
+    remap: RemapRequest,
 ) -> Iterator[str]:
     own = present_interface(seen)
     taken = in_use(seen.networks, networks, seen.interfaces, seen.routes, own, ours)
-    return left_out(networks, taken)
+    return left_out(networks, taken, remap)
 
 
 def _classic(seen: Observed) -> Iterator[str]:

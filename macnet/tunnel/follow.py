@@ -138,7 +138,7 @@ def _await_restart(
     """
     gone = {ended.id}
     until = time.monotonic() + _restart_s(ended)
-    limit = time.monotonic() + SETTLE_LIMIT_S
+    limit = time.monotonic() + max(SETTLE_LIMIT_S, 2 * RESTART_HELPER_S)
     while gone and (event := _next(events, note, until)) is not None:
         if event.action == "start" or (event.action == "destroy" and _is_own(event)):
             gone.discard(event.id)

@@ -185,7 +185,11 @@ def _left_out(
         )
         own = tunnel_interface(state, networks, interfaces, table, (seen for _, seen in chosen))
         ours = (state.tunnel_subnet, state.relay_subnet)
-        yield from left_out(selected, in_use(networks, selected, interfaces, table, own, ours))
+        yield from left_out(
+            selected,
+            in_use(networks, selected, interfaces, table, own, ours),
+            tunnel.settings.remap,
+        )
     except MacnetError as error:
         yield f"macnet cannot judge the networks: {error}"
 

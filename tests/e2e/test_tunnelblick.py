@@ -250,7 +250,7 @@ def test_a_folder_out_of_which_tunnelblick_takes_nothing(mac: Mac) -> None:
         mac.app.run(["open", done.stdout.partition("open '")[2].partition("'")[0]])
         assert not mac.copy.exists()
     finally:
-        mac.macnet("down", "--purge", env=env, check=False)
+        mac.macnet("down", env=env, check=False)
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -191,6 +191,7 @@ def test_a_killed_container_is_made_again(up: Mac, tmp_path: Path, container: st
         assert watching.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.alone  # a restart has 1.5 s
 @pytest.mark.parametrize("container", ["macnet-server", "macnet-relay"])
 def test_a_container_that_starts_again_is_left_to_the_engine(
     up: Mac, tmp_path: Path, container: str

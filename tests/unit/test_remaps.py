@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +15,8 @@ from macnet.errors import SubnetConflict
 from macnet.models import Network, Subnet
 from macnet.networks import Selected, overlap, routed_subnets, select_networks
 from macnet.remaps import POOLS, free_range, remap_networks
-from macnet.values import RemapRequest
+from macnet.tunnel.conflicts import left_out
+from macnet.values import PARSERS, RemapRequest
 
 AUTO = RemapRequest(auto=True)
 
@@ -196,9 +198,14 @@ def test_a_network_that_comes_later_into_the_range_of_a_pair_is_left_out() -> No
         assert (str(subnet.cidr), why) == ("10.201.5.0/24", "the remap of 172.20.0.0/16")
     [_, alone] = remap([networks[0], bridge("new", "10.201.0.0/16")], explicit(PAIR), kept=True)
     assert alone.reason == "10.201.0.0/16 overlaps the remap of 172.20.0.0/16"
-    # The command that the warning gives reaches it.
-    request = replace(explicit(PAIR), auto=True)
-    assert pairs(remap(networks, request, kept=True))["10.201.5.0/24"] == "10.192.0.0/24"
+    # The command that the warning gives keeps the pair and reaches it.
+    [sentence] = left_out(remap(networks, explicit(PAIR), kept=True), [], explicit(PAIR))
+    [command] = re.findall(r"`macnet setup (.*?)`", sentence)
+    request = PARSERS["remap"](command.replace("--remap ", "").split())
+    assert isinstance(request, RemapRequest)
+    found = pairs(remap(networks, request, kept=True))
+    assert found["172.20.0.0/16"] == "10.201.0.0/16"
+    assert found["10.201.5.0/24"] == "10.192.0.0/24"
 
 
 @pytest.mark.parametrize(

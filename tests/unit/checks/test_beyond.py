@@ -17,6 +17,7 @@ from macnet.helper.spec import Joiner
 from macnet.models import Donor, Further, Network, ReachKind, Subnet
 from macnet.names.client import Reply
 from macnet.networks import PRIVATE_BLOCKS, select_networks, with_further
+from macnet.settings import Settings
 from tests.unit.checks.fakes import FakeResolver, container
 from tests.unit.checks.world import World
 
@@ -53,6 +54,7 @@ def facts(
         resolver=FakeResolver(0, clusters=dict(answers or {})),
         info=info,
         taken=tuple(net for net, _ in reserved),
+        tunnel=SimpleNamespace(settings=Settings()),
         engine=SimpleNamespace(swarm=lambda: swarm),
     )
     found.why_not_joined = MethodType(Facts.why_not_joined, found)

@@ -196,6 +196,14 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
 }
 
 
+def test_a_foreign_server_is_told_by_its_own_check_alone(world: World) -> None:
+    """Also where the routes of another VPN are looked at, for which our interface counts."""
+    foreign_container(world)
+    world.routes.append(Route(IPNetwork("172.16.0.0/12"), "utun9"))
+    failed = [result.id for result in world.check().failures]
+    assert failed == ["helper.server"]
+
+
 @pytest.mark.parametrize("lost", ["port", "tunnel_subnet", "token"])
 def test_a_record_that_lacks_a_part_is_no_setup(world: World, lost: str) -> None:
     lacking: dict[str, Any] = {lost: None}

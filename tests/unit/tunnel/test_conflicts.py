@@ -521,7 +521,10 @@ def test_our_interface_without_ipv6_is_known_where_nothing_or_a_pool_is_routed()
     ours = interface("utun4", "192.168.255.2/24")
     own = route("192.168.255.0/24", "utun4")
     up = TunnelState(tunnel_subnet=TUNNEL)
-    nothing = Seen((app,), (ours,), (own,), up)
+    # macOS may have these for any interface.
+    scoped = replace(route("10.0.0.0/8", "utun4"), scoped=True)
+    everybody = (route("224.0.0.0/4", "utun4"), route("255.255.255.255/32", "utun4"), scoped)
+    nothing = Seen((app,), (ours,), (own, *everybody), up)
     pools = Seen(
         (app,),
         (ours,),
