@@ -24,9 +24,9 @@ _TASK = "com.docker.swarm.task.id"
 def is_overlay(network: Network) -> bool:
     """Whether containers on a network of this kind can lend a way into it.
 
-    ``ingress`` is the routing mesh: what it carries are published ports, which need no tunnel.
+    The routing mesh does not count: what it carries are published ports, which need no tunnel.
     """
-    return network.driver == "overlay" and network.scope == "swarm" and network.name != "ingress"
+    return network.driver == "overlay" and network.scope == "swarm" and not network.ingress
 
 
 def subnets_of(network: Network) -> tuple[IPNetwork, ...]:

@@ -207,9 +207,10 @@ def test_one_container_may_lend_the_way_into_several_overlays() -> None:
 
 
 def test_neither_the_routing_mesh_nor_the_bridge_of_tasks_are_overlays() -> None:
-    engine = FakeEngine(task("web", 1, "ingress", "docker_gwbridge", "old"))
+    engine = FakeEngine(task("web", 1, "ingress", "my-ingress", "docker_gwbridge", "old"))
     rows = (
-        overlay("ingress", "10.0.0.0/24", Ingress=True),
+        overlay("ingress", "10.0.0.0/24"),
+        overlay("my-ingress", "10.11.0.0/16", Ingress=True),
         overlay("docker_gwbridge", "172.18.0.0/16", Driver="bridge", Scope="local"),
         overlay("old", "10.0.9.0/24", Scope="global"),
     )
