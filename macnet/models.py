@@ -113,8 +113,9 @@ class Network:
     ``isolated`` where all of its subnets are: by the bridge options ``gateway_mode=isolated``
     (engine 28.0 and later) or ``inhibit_ipv4``. ``config_only`` networks hold settings for
     others and no containers, ``own`` is one that macnet made for its server. ``bridge`` is the
-    name of the bridge's interface on the engine. ``further`` is there where ``--also`` asks for
-    it: then it need not be a network of Docker's.
+    name of the bridge's interface on the engine. ``ingress`` is a swarm's routing mesh, whatever
+    its name. ``further`` is there where ``--also`` asks for it: then it need not be a network of
+    Docker's.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Network:
     config_only: bool = False
     own: bool = False
     bridge: str | None = None
+    ingress: bool = False
     further: Further | None = None
 
     @property

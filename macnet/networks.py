@@ -183,6 +183,8 @@ def _parse_network(entry: Json) -> Network:
         config_only=bool(entry.get("ConfigOnly")),
         own=LABEL_NAME in (entry.get("Labels") or {}),
         bridge=_bridge_name(entry, options),
+        ingress=entry.get("Driver") == "overlay"
+        and (bool(entry.get("Ingress")) or entry["Name"] == "ingress"),
     )
 
 
@@ -385,7 +387,7 @@ def why_never(network: Network) -> str | None:
     # Driver first: an overlay network is also swarm-scoped, and its driver says more.
     checks = (
         (network.own, "macnet's own: only its server is on it"),
-        (network.driver == "overlay" and network.name == "ingress", _INGRESS),
+        (network.ingress, _INGRESS),
         (network.config_only, "configuration only: it holds settings for other networks"),
         (network.driver in _DRIVER_REASONS, _DRIVER_REASONS.get(network.driver)),
         (network.scope != "local", f"{network.scope}-scoped: it spans engines"),

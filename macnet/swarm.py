@@ -30,9 +30,18 @@ def list_elsewhere(
         _row(task, service, names.get(str(task.get("NodeID"))) or str(task.get("NodeID"))[:12])
         for task in tasks
         if task.get("NodeID") not in {None, "", here}
-        and (task.get("Status") or {}).get("State") == "running"
+        and runs(task)
         and (service := known.get(str(task.get("ServiceID"))))
     )
+
+
+def runs(task: Json) -> bool:
+    """Whether a task runs and is to run.
+
+    Of a node that is lost the manager tells the last state that it saw, for as long as it is lost.
+    """
+    seen = (task.get("Status") or {}).get("State")
+    return seen == "running" and task.get("DesiredState", "running") == "running"
 
 
 def _hostname(node: Json) -> str:

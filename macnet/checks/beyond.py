@@ -10,6 +10,7 @@ from macnet.donors import ELSEWHERE, NOT_PRIVATE
 from macnet.models import Donor, Further, ReachKind, Subnet
 from macnet.names.upstream import Upstream, list_upstreams
 from macnet.networks import Selected
+from macnet.swarm import runs
 from macnet.tunnel.conflicts import fix_of
 
 #: A service of every cluster, whatever runs in it.
@@ -137,7 +138,7 @@ def swarm(facts: Facts) -> Finding:
         return skip(f"this engine is {where}: only a manager tells nodes and services")
     nodes, services, tasks = facts.engine.swarm()
     away = [node for node in nodes if (node.get("Status") or {}).get("State") != "ready"]
-    running = [t for t in tasks if (t.get("Status") or {}).get("State") == "running"]
+    running = [task for task in tasks if runs(task)]
     evidence = (
         f"{count(len(nodes), 'node')}, {count(len(services), 'service')}, "
         f"{count(len(running), 'running task')}"

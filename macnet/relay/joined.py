@@ -77,7 +77,8 @@ class Joined:
         if not tries.succeeds(lambda: way.route(subnets)):
             self._tries[home] = tries
             return False
-        if starts:
+        # Not only after a start: the routes may have failed then.
+        if not _mark(home).exists():
             say(f"joiner {home.lane}: attached")
             WAYS.mkdir(parents=True, exist_ok=True)
             _mark(home).write_text(home.key)

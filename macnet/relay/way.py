@@ -21,6 +21,8 @@ from macnet.relay.netfilter import open_queue
 #: The name under which `ip` knows the server's namespace.
 NAME = "server"
 NAMESPACE = Path("/run/netns", NAME)
+#: There on a kernel that has IPv6.
+IPV6 = Path("/proc/net/if_inet6")
 #: The ports of the first lane's listeners in the server's namespace, and how many each lane has:
 #: server.sh and subnets.sh redirect to them.
 _FIRST_PORT, _PORTS = 1195, 16
@@ -85,6 +87,8 @@ class Passage:
         self._told: str | None = None
         self._deaf = Seldom()
         self._routed: tuple[Network, ...] = ()
+        #: Whether the tap has an IPv6 address.
+        self._ipv6 = False
 
     def holder_runs(self) -> bool:
         """Whether the process that holds the namespace is there."""
@@ -118,8 +122,13 @@ class Passage:
         self._cut_lifeline()
 
     def route(self, subnets: tuple[Network, ...]) -> None:
-        """Have the server send what is for these subnets here, and nothing else."""
-        for family, gateway, version in (("-4", self._link.gateway, 4), ("-6", _GATEWAY6, 6)):
+        """Have the server send what is for these subnets here, and nothing else.
+
+        Those of IPv6 are passed over where the server has none.
+        """
+        families = [("-4", self._link.gateway, 4)]
+        families += [("-6", _GATEWAY6, 6)] if self._ipv6 else []
+        for family, gateway, version in families:
             lines = [
                 f"route flush exact {net} dev {self._tap} table 100"
                 for net in self._routed
@@ -157,7 +166,7 @@ class Passage:
         self._pasta = None
         self._routed = ()
         link = self._link
-        ipv6 = Path("/proc/net/if_inet6").exists()
+        ipv6 = IPV6.exists()
         words = ["-a", link.address, "-n", str(link.prefix), "-g", link.gateway]
         if ipv6:
             words += ["-a", _ADDRESS6, "-g", _GATEWAY6]
@@ -171,7 +180,7 @@ class Passage:
             pasta = _start([*run, "-I", self._tap, *words])
         try:
             self._await_interface(pasta)
-            self._set_up_interface(ipv6=ipv6)
+            self._ipv6 = self._set_up_interface(ipv6=ipv6)
         except BaseException:
             # What carries nothing must not look as if it ran: it is started again as a whole.
             pasta.kill()
@@ -179,8 +188,11 @@ class Passage:
             raise
         self._pasta = pasta
 
-    def _set_up_interface(self, *, ipv6: bool) -> None:
-        """Give the tap in the server's namespace its addresses and routes."""
+    def _set_up_interface(self, *, ipv6: bool) -> bool:
+        """Give the tap in the server's namespace its addresses and routes.
+
+        False where IPv6 is not among them.
+        """
         link, tap = self._link, self._tap
         _ip(
             "-4",
@@ -197,6 +209,8 @@ class Passage:
                 )
             except subprocess.CalledProcessError:
                 say("the server's namespace has no IPv6")
+                return False
+        return ipv6
 
     def _default(self, gateway: str) -> Iterator[str]:
         """What no joiner's lane is for goes to the VM."""
@@ -297,12 +311,13 @@ def _ip(family: str, *lines: str) -> None:
 
 def _any_interface() -> str:
     """An interface here that has an address; raises OSError where there is none."""
-    argv = ["ip", "-4", "-o", "addr", "show", "scope", "global"]
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
-    words = done.stdout.split()
-    if len(words) < 2:
-        raise OSError("there is no interface with an address")
-    return words[1]
+    for family in ("-4", "-6"):
+        argv = ["ip", family, "-o", "addr", "show", "scope", "global"]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        words = done.stdout.split()
+        if done.returncode == 0 and len(words) > 1:
+            return words[1]
+    raise OSError("there is no interface with an address")
 
 
 def _hard_limit() -> int:

@@ -42,7 +42,7 @@ from macnet.tunnel.conflicts import (
     tunnel_interface,
 )
 from macnet.tunnel.joiners import JoinersPlan, plan_joiners, reached
-from macnet.tunnel.observe import Observed
+from macnet.tunnel.observe import Observed, is_untold
 from macnet.tunnel.results import NamesPlan, RouteChanges, diff_routes
 from macnet.values import (
     DEFAULT_PORT,
@@ -161,7 +161,7 @@ class PlanReport:
 def not_told(plan: Plan) -> Iterator[str]:
     """What is decided only when a relay runs, a sentence each."""
     for item in plan.networks:
-        if item.network.further is not None and item.network.further.reason == NOT_TOLD:
+        if is_untold(item.network):
             yield f"{item.network.name}: {NOT_TOLD}"
 
 
@@ -543,7 +543,7 @@ def _not_reached(networks: Iterable[Selected]) -> Iterator[str]:
     """What ``--also`` asks for and cannot have, each with its reason."""
     for item in networks:
         further = item.network.further
-        if further is None or item.routed or item.left_out or further.reason == NOT_TOLD:
+        if further is None or item.routed or item.left_out or is_untold(item.network):
             continue
         yield f"{item.network.name} is not reached: {item.reason}"
 

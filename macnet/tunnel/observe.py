@@ -15,7 +15,7 @@ from macnet.engine import Engine, EngineInfo
 from macnet.errors import EngineError, EngineUnreachable, StateError
 from macnet.files import read_private
 from macnet.helper import Helper, HelperStatus, ServerRoutes, helper_image_tag
-from macnet.models import Interface, Network, PortOwner, Route
+from macnet.models import Interface, Network, PortOwner, Route, Subnet
 from macnet.networks import Json, parse_networks, with_further
 from macnet.paths import TunnelPaths
 from macnet.pki import Pki, load_pki
@@ -63,6 +63,8 @@ class Observed:
     way: Way
     #: Whether the engine is OrbStack's, which gives this machine a bridge for each network.
     orbstack: bool
+    #: Whether ranges of the engine's host are asked for, and no relay runs that could tell them.
+    untold: bool = False
 
     @property
     def allowed(self) -> tuple[IPNetwork, ...]:
@@ -102,9 +104,10 @@ def observe(
     found = helper.status()
     if also or (server is not None and server.lanes) or helper.has_joiner(containers):
         found = replace(found, joiners=helper.joiners())
+    networks = _networks(engine, helper, also, rows, containers)
     return Observed(
         engine=engine.info(),
-        networks=_networks(engine, helper, also, rows, containers),
+        networks=_keep_untold(networks, server),
         helper=found,
         server=server,
         image_tag=tag,
@@ -119,6 +122,7 @@ def observe(
         port_owner=_owner_of(host, carrier),
         way=carrier.way,
         orbstack=engine.address.orbstack,
+        untold=any(map(is_untold, networks)),
     )
 
 
@@ -150,6 +154,34 @@ def _networks(
         return networks
     routes = helper.host_routes() if also.ranges else None
     return with_further(networks, donors.find(also, rows, containers, engine, routes))
+
+
+def is_untold(network: Network) -> bool:
+    """Whether it is a range of the engine's host that only a running relay can tell."""
+    return network.further is not None and network.further.reason == donors.NOT_TOLD
+
+
+def _keep_untold(networks: tuple[Network, ...], server: ServerRoutes | None) -> tuple[Network, ...]:
+    """The networks, and of such ranges what is in effect: a relay that has ended changes no route.
+
+    What goes through a joiner is none of the host's.
+    """
+    if server is None:
+        return networks
+    real, through = dict(server.remaps), dict(server.lanes)
+    known = [real.get(seen, seen) for seen in server.subnets if seen not in through]
+
+    def kept(network: Network) -> Network:
+        further = network.further
+        if further is None or not is_untold(network):
+            return network
+        parts = tuple(net for net in known if any(net in whole for whole in further.subnets))
+        if not parts:
+            return network
+        further = replace(further, subnets=parts, reason="")
+        return replace(network, subnets=tuple(map(Subnet, parts)), further=further)
+
+    return tuple(map(kept, networks))
 
 
 def list_elsewhere(engine: Engine, also: AlsoRequest) -> tuple[Json, ...]:

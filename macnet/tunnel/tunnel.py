@@ -28,7 +28,7 @@ from macnet.helper import LABEL_NAME
 from macnet.helper.image import remove_images, require_image
 from macnet.helper.spec import RELAY, SERVER, container_name, server_address
 from macnet.models import Interface, Route
-from macnet.networks import Selected, select_networks
+from macnet.networks import Selected, routed_subnets, select_networks
 from macnet.pki import create_pki
 from macnet.progress import Silent, stage
 from macnet.settings import remember, to_record
@@ -43,12 +43,11 @@ from macnet.tunnel.decide import (
     decide,
     is_other_engine,
     list_selected,
-    not_told,
     report_plan,
 )
 from macnet.tunnel.observe import Observed, list_networks, observe, read_profile
 from macnet.tunnel.parts import TunnelParts
-from macnet.tunnel.results import DownResult, RouteChanges, SetupResult
+from macnet.tunnel.results import DownResult, RouteChanges, SetupResult, diff_routes
 from macnet.values import FALLBACK_TUN_MTU
 
 #: Seconds to wait for another macnet: a running `macnet watch` takes a short look now and then.
@@ -119,12 +118,14 @@ class Tunnel(TunnelParts):
 
     def _converge(self, seen: Observed, plan: Plan, *, offline: bool = False) -> SetupResult:
         """Carry the plan out, and then what only a running relay can tell."""
-        result = converge(plan, seen, self, offline=offline)
-        if not any(not_told(plan)):
-            return result
-        seen, plan = self._look()
-        self._warn(plan)
-        return replace(converge(plan, seen, self), changed=True)
+        first = converge(plan, seen, self, offline=offline)
+        if not seen.untold:
+            return first
+        told, better = self._look()
+        for warning in better.warnings:
+            if warning not in plan.warnings:
+                self.progress.warn(warning)
+        return _as_one(seen, first, converge(better, told, self))
 
     def _fits(self, plan: Plan, result: SetupResult) -> bool:
         """Whether a packet that fills the default MTU gets through; True where nobody can tell."""
@@ -183,13 +184,19 @@ class Tunnel(TunnelParts):
                     hint="`macnet setup` makes new ones",
                 )
             keys = Keys(seen.pki, seen.state.token, Action.KEEP)
-            plan = decide(self.settings, seen, keys, chosen=self.resolved.chosen, keep_profile=True)
-            if plan.profile is not Action.KEEP:
-                raise NotSetUp(
-                    "the profile does not fit the tunnel any more",
-                    hint="`macnet setup` makes a new one and connects with it",
-                )
-            return converge(plan, seen, self, touch_client=False)
+            first = self._sync(seen, keys)
+            if not seen.untold:
+                return first
+            return _as_one(seen, first, self._sync(self._observe(ask_client=False), keys))
+
+    def _sync(self, seen: Observed, keys: Keys) -> SetupResult:
+        plan = decide(self.settings, seen, keys, chosen=self.resolved.chosen, keep_profile=True)
+        if plan.profile is not Action.KEEP:
+            raise NotSetUp(
+                "the profile does not fit the tunnel any more",
+                hint="`macnet setup` makes a new one and connects with it",
+            )
+        return converge(plan, seen, self, touch_client=False)
 
     def keep_carrier(self) -> bool:
         """Start what carries the tunnel again if it has ended; False where it is to be down.
@@ -582,6 +589,19 @@ def _is_here(seen: Observed, plan: Plan) -> bool:
     """Whether this machine has the tunnel's interface, at its present or its planned address."""
     own = own_interface(seen.interfaces, plan.spec.tunnel_subnet) or present_interface(seen)
     return own is not None
+
+
+def _as_one(before: Observed, first: SetupResult, second: SetupResult) -> SetupResult:
+    """The result of two rounds, against what was there ``before`` both."""
+    known = before.allowed or before.profile_routes
+    return replace(
+        second,
+        changed=first.changed or second.changed,
+        routes=diff_routes(known, routed_subnets(second.networks)),
+        repaired=tuple(dict.fromkeys((*first.repaired, *second.repaired))),
+        joined=(*first.joined, *second.joined),
+        new_profile=first.new_profile or second.new_profile,
+    )
 
 
 def _with_local_time(line: str) -> str:

@@ -446,6 +446,10 @@ def test_a_range_of_the_engines_host(clean: Mac, behind: Behind) -> None:
         assert "10.41.0.0/24 is not reached: the engine's host has no route" in done.stderr
         assert not joiners(clean)
         assert clean.json("setup")["setup"]["changed"] is False
+        clean.lab.docker("stop", "-t", "3", "macnet-relay")
+        said = clean.macnet("watch", "--once").stdout
+        assert "macnet-relay did not run" in said and "10.40.0.0/24" not in said
+        assert clean.http("10.40.0.2") and clean.pings("10.40.0.2")
     finally:
         clean.lab.vm_run(["ip", "route", "del", "10.40.0.0/24"])
         clean.lab.vm_run([*there, "del", "10.40.0.2/32", "dev", "lo"])

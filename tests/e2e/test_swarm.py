@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from tests.e2e.names import names_on
 from tests.e2e.steps import Mac, wait_until
 from tests.e2e.test_watch import watch
+from tests.e2e.world import network
 from tests.lab import Lab
 from tests.lab.compose import project
 from tests.lab.engine import Engine
@@ -23,6 +25,8 @@ from tests.lab.swarm import Swarm, swarm_of
 #: Seconds for what a swarm or watch does by itself.
 SOON = 60.0
 SUBNETS = {"joinable": "10.40.1.0/24", "closed": "10.40.2.0/24", "locked": "10.40.3.0/24"}
+#: A bridge for which watch takes a look.
+LOOKED = "172.83.21.0/24"
 _STACK = """
 version: "3.8"
 services:
@@ -129,8 +133,8 @@ def test_joiners_have_no_rights_and_no_endpoint(reached: Mac, swarm: Swarm) -> N
         assert not found["NetworkSettings"]["Networks"]
         status = Path(f"/proc/{found['State']['Pid']}/status").read_text()
         assert set(re.findall(r"^Cap\w+:\s*([0-9a-f]+)$", status, re.M)) == {"0" * 16}
-        for network in SUBNETS:
-            assert name not in swarm.manager.docker("network", "inspect", network)
+        for one in SUBNETS:
+            assert name not in swarm.manager.docker("network", "inspect", one)
 
 
 def test_networks_map_and_check_tell_of_tasks_elsewhere(reached: Mac, swarm: Swarm) -> None:
@@ -218,26 +222,45 @@ def test_watch_follows_tasks_that_are_replaced(reached: Mac, swarm: Swarm, tmp_p
         wait_until(answers, SOON, f"an answer again: {watching.said}")
 
 
-def test_the_cable_breaks_and_comes_back(reached: Mac, swarm: Swarm) -> None:
+def starts(mac: Mac) -> set[str]:
+    """Our running containers, each with its id and every start that it has had."""
+    form = "{{.Name}} {{.Id}} {{.RestartCount}} {{.State.StartedAt}}"
+    return set(mac.lab.docker("inspect", "--format", form, *mac.containers()).splitlines())
+
+
+def test_the_cable_breaks_and_comes_back(reached: Mac, swarm: Swarm, tmp_path: Path) -> None:
+    """Nothing is started again, neither then nor when it is back."""
     reached.macnet("setup")
     (near,), (far,) = (
         swarm.addresses("on-joinable", engine) for engine in (swarm.manager, swarm.worker)
     )
-    helpers = reached.containers()
-    swarm.cable("down")
-    try:
-        assert reached.http(near)
-        assert not reached.http(far)
-        assert reached.containers() == helpers
-    finally:
-        swarm.cable("up")
+    before = starts(reached)
+    assert any("joiner" in one for one in before)
 
     def answers() -> bool:
         # A node that was away for long gets another task, with another address.
         return any(map(reached.http, swarm.addresses("on-joinable", swarm.worker)))
 
-    wait_until(answers, SOON, "an answer from the other node")
-    swarm.wait_tasks("on-joinable", 2)
+    with watch(reached, tmp_path / "said") as watching, ExitStack() as later:
+        swarm.cable("down")
+        try:
+            assert reached.http(near)
+            assert not reached.http(far)
+            # Makes watch look now, and again when it goes: no question of time.
+            later.enter_context(network(reached.lab, "looked", "--subnet", LOOKED))
+            watching.wait_for(f"+ {LOOKED} looked")
+            assert starts(reached) == before
+        finally:
+            swarm.cable("up")
+        wait_until(answers, SOON, "an answer from the other node")
+        swarm.wait_tasks("on-joinable", 2)
+        later.close()
+        watching.wait_for(f"- {LOOKED}")
+        assert starts(reached) == before
+        # The client takes up the routes anew, which takes a moment.
+        wait_until(partial(reached.http, near, wait_s=1), SOON, "an answer from here")
+        for words in ("started again", "joined the network"):
+            assert words not in watching.said
 
 
 def test_a_worker_opens_the_swarm_as_well(reached: Mac, swarm: Swarm) -> None:

@@ -11,10 +11,12 @@ from netaddr import IPAddress, IPNetwork
 from macnet import survey
 from macnet.cli import views
 from macnet.donors import find, has_spare, list_hints
+from macnet.helper.spec import MAX_JOINERS
 from macnet.kubernetes import MANIFEST
 from macnet.models import Donor, Further, ReachKind
 from macnet.names.zone import build_zone
 from macnet.networks import parse_networks, select_networks, with_further
+from macnet.overlays import MANY
 from macnet.swarm import NODE
 from macnet.values import AlsoRequest
 from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind
@@ -206,10 +208,27 @@ def test_one_container_may_lend_the_way_into_several_overlays() -> None:
     ]
 
 
+@pytest.mark.parametrize("service", [True, False])
+def test_where_networks_are_many_one_container_opens_them_all(service: bool) -> None:
+    """As a proxy that is on every network of a swarm; there may be no more donors than that."""
+    assert MANY == MAX_JOINERS
+    for number in (MANY, MANY + 1):
+        names = [f"net{n}" for n in range(number)]
+        apps = [task(f"app{n}", 1 + n, name) for n, name in enumerate(names)]
+        proxy = task("proxy", 100, *names, service=service)
+        networks = [overlay(name, f"10.0.{n}.0/24") for n, name in enumerate(names)]
+        found = FakeEngine(*apps, proxy).find(OVERLAYS, *networks)
+        donors = {one.donor.container for one in found if one.donor is not None}
+        assert len(found) == number
+        # A choice of before stays as long as each may have its own.
+        assert donors == ({row["Names"][0][1:] for row in apps} if number == MANY else {"proxy"})
+
+
 def test_neither_the_routing_mesh_nor_the_bridge_of_tasks_are_overlays() -> None:
-    engine = FakeEngine(task("web", 1, "ingress", "docker_gwbridge", "old"))
+    engine = FakeEngine(task("web", 1, "ingress", "my-ingress", "docker_gwbridge", "old"))
     rows = (
-        overlay("ingress", "10.0.0.0/24", Ingress=True),
+        overlay("ingress", "10.0.0.0/24"),
+        overlay("my-ingress", "10.11.0.0/16", Ingress=True),
         overlay("docker_gwbridge", "172.18.0.0/16", Driver="bridge", Scope="local"),
         overlay("old", "10.0.9.0/24", Scope="global"),
     )

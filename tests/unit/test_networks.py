@@ -101,6 +101,12 @@ def test_what_is_routed_of_the_recorded_ones(version: str) -> None:
     assert routed == ["app", "bridge", "docker_gwbridge", "extra", "noicc", "sealed", "six"]
 
 
+def test_the_routing_mesh_is_known_under_another_name() -> None:
+    mesh = parse({"Subnet": "10.11.0.0/16"}, Driver="overlay", Scope="swarm", Ingress=True)
+    assert mesh.ingress
+    assert (select((mesh,))["one"].reason or "").startswith("the swarm's routing mesh")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_default_bridge_has_the_first_address(version: str) -> None:
     default = {n.name: n for n in recorded(version)}["bridge"]

@@ -186,7 +186,8 @@ def test_the_swarm_is_told_by_a_manager_only() -> None:
 
     ready = {"Status": {"State": "ready"}, "Description": {"Hostname": "a"}}
     down = {"Status": {"State": "down"}, "Description": {"Hostname": "b"}}
-    tasks = [{"Status": {"State": "running"}}, {"Status": {"State": "shutdown"}}]
+    lost = {"Status": {"State": "running"}, "DesiredState": "shutdown"}
+    tasks = [{"Status": {"State": "running"}}, {"Status": {"State": "shutdown"}}, lost]
     good = beyond.swarm(facts(info=info(manager=True), swarm=([ready], [{}], tasks)))
     assert (good.outcome, good.evidence) == (Outcome.OK, "1 node, 1 service, 1 running task")
     bad = beyond.swarm(facts(info=info(manager=True), swarm=([ready, down], [], [])))

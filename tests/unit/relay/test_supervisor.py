@@ -106,6 +106,8 @@ class Parts:
         self.world.running.add(part)
 
     def route(self, subnets: tuple[Network, ...]) -> None:
+        if f"route{self.suffix}" in self.world.failing:
+            raise self.world.failing[f"route{self.suffix}"]
         self.world.log.append(f"route{self.suffix} {' '.join(map(str, subnets))}")
 
     def inform(self) -> None:
@@ -257,6 +259,24 @@ def test_a_way_that_does_not_start_holds_up_no_other(
     assert world.log.count("start lane 1") == world.log.count("start lane 2") == 1
     said = capsys.readouterr().err.splitlines()
     assert said.count("relay: joiner 1: cannot attach: no interface") == 1
+
+
+def test_a_way_whose_routes_come_later_is_marked_then(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[dict[str, str]] = []
+    world.homes, world.joiners = {ONE: (PODS,)}, {"one": 21}
+    world.failing["route 1"] = subprocess.CalledProcessError(2, ["ip"], stderr=b"busy")
+
+    def heal() -> None:
+        seen.append(marks())
+        world.failing.clear()
+        pause()
+
+    run(world, heal, lambda: seen.append(marks()), nothing)
+    assert seen == [{}, {"1": "one"}]
+    assert world.log.count("start lane 1") == 1
+    assert capsys.readouterr().err.count("joiner 1: attached") == 1
 
 
 def test_every_lane_hears_of_the_list_at_each_look(world: World) -> None:

@@ -9,6 +9,8 @@ import subprocess  # noqa: TID251
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_network
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -243,3 +245,71 @@ def test_a_pasta_that_makes_no_interface_is_killed(
         tap.passage.lacking()[0]()
     assert tap.started[0].ends == ["killed", "reaped"]
     assert parts(tap) == ["_start_pasta", "_start_lane"]
+
+
+NETS = (ip_network("10.20.0.0/16"), ip_network("fd00:20::/64"))
+ROUTES = (
+    "-4 route replace 10.20.0.0/16 via 100.64.0.1 dev relay0 table 100",
+    "-6 route replace fd00:20::/64 via fd77:6d61:636e::1 dev relay0 table 100",
+)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "server", "routes"),
+    [(True, True, ROUTES), (True, False, ROUTES[:1]), (False, False, ROUTES[:1])],
+)
+def test_ipv6_is_passed_over_where_there_is_none(
+    tap: World,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kernel: bool,
+    server: bool,
+    routes: Sequence[str],
+) -> None:
+    """What else is behind the same joiner is reached."""
+
+    def ip(family: str, *lines: str) -> None:
+        tap.lines += [f"{family} {line}" for line in lines]
+        if family == "-6" and not server:
+            raise subprocess.CalledProcessError(2, ["ip"])
+
+    monkeypatch.setattr(module, "IPV6", tmp_path if kernel else tmp_path / "none")
+    monkeypatch.setattr(module, "_ip", ip)
+    tap.passage.lacking()[0]()
+    for added in (routes, ()):
+        tap.lines.clear()
+        tap.passage.route(NETS)
+        assert tap.lines == [*added]
+
+
+@pytest.mark.parametrize(
+    ("said", "interface"),
+    [
+        ({"-4": "2: eth0    inet 172.18.0.2/16 scope global eth0"}, "eth0"),
+        ({"-6": "7: eth1    inet6 fd00:82::2/64 scope global nodad"}, "eth1"),
+        ({"-4": "2: eth0    inet 172.18.0.2/16", "-6": "7: eth1    inet6 fd00::2/64"}, "eth0"),
+    ],
+)
+def test_an_interface_with_either_kind_of_address(
+    tap: World, monkeypatch: pytest.MonkeyPatch, said: Mapping[str, str], interface: str
+) -> None:
+    def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(argv, 0, said.get(argv[1], ""), "")
+
+    monkeypatch.setattr(module, "default_interface", lambda: None)
+    monkeypatch.setattr("macnet.relay.way.subprocess.run", run)
+    tap.passage.lacking()[0]()
+    argv = tap.started[-1].argv
+    assert argv[argv.index("-i") + 1] == interface
+
+
+def test_a_namespace_without_any_address_is_told(
+    tap: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "default_interface", lambda: None)
+    monkeypatch.setattr(
+        "macnet.relay.way.subprocess.run",
+        lambda argv, **_: subprocess.CompletedProcess(argv, 1, "", "no"),
+    )
+    with pytest.raises(OSError, match="no interface with an address"):
+        tap.passage.lacking()[0]()

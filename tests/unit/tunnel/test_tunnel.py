@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -719,3 +720,67 @@ def test_networks_are_listed_with_no_tunnel(world: World) -> None:
     found = {item.network.name: item for item in world.tunnel().networks()}
     assert found["app"].routed
     assert found["host"].reason
+
+
+HOST_RANGE, POD_NET, MORE = (
+    IPNetwork(net) for net in ("10.42.0.0/16", "10.42.0.0/24", "10.42.1.0/24")
+)
+
+
+def host_has(world: World, *routes: IPNetwork) -> None:
+    """What a running relay tells of the engine's host."""
+    rows = json.dumps([{"dst": str(net), "dev": "cni0"} for net in routes])
+    world.engine.says |= {"-4": ExecResult(0, rows), "-6": ExecResult(0, "[]")}
+
+
+def test_setup_asks_its_first_relay_for_the_hosts_routes(world: World) -> None:
+    host_has(world, POD_NET)
+    done = world.setup_tunnel(also=[str(HOST_RANGE)]).setup()
+    assert POD_NET in done.routes.added and APP in done.routes.added
+    assert done.new_profile and done.repaired == ("macnet-server", "macnet-relay")
+    assert POD_NET in world.carried()
+    assert world.diary.warnings == []
+
+
+def test_a_relay_that_is_started_again_costs_no_route(world: World) -> None:
+    """No connection either: the client is not asked to connect again."""
+    host_has(world, POD_NET)
+    world.setup_tunnel(also=[str(HOST_RANGE)]).setup()
+    kicks(world)
+    world.engine.stop("macnet-relay")
+    del world.engine.log[:]
+    done = world.stored_tunnel().sync()
+    assert done is not None
+    assert done.repaired == ("macnet-relay",)
+    assert not done.routes.changed and done.warnings == ()
+    assert "files macnet-server" not in world.engine.log
+    assert kicks(world) == 0
+
+
+def test_a_relay_that_is_started_again_is_asked_at_once(world: World) -> None:
+    host_has(world, POD_NET)
+    world.setup_tunnel(also=[str(HOST_RANGE)]).setup()
+    world.engine.stop("macnet-relay")
+    host_has(world, MORE)
+    done = world.stored_tunnel().sync()
+    assert done is not None
+    assert (done.routes.added, done.routes.removed) == ((MORE,), (POD_NET,))
+    assert done.repaired == ("macnet-relay",)
+
+
+def test_a_server_that_is_made_anew_gets_the_hosts_routes_in_the_same_look(world: World) -> None:
+    host_has(world, POD_NET)
+    world.setup_tunnel(also=[str(HOST_RANGE)]).setup()
+    for name in ("macnet-server", "macnet-relay"):
+        world.engine.stop(name)
+    done = world.stored_tunnel().sync()
+    assert done is not None and done.repaired == ("macnet-server", "macnet-relay")
+    assert POD_NET in world.carried() and POD_NET not in done.routes.removed
+
+
+def test_a_range_that_is_new_is_not_taken_for_one_without_a_route(world: World) -> None:
+    world.tunnel().setup()
+    world.engine.stop("macnet-relay")
+    host_has(world, POD_NET)
+    done = world.setup_tunnel(also=[str(HOST_RANGE)]).setup()
+    assert POD_NET in done.routes.added and world.diary.warnings == []
