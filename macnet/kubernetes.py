@@ -197,10 +197,15 @@ def _read_k3s(node: Json, read_file: ReadFile) -> Ranges | str:
     if not pods or not services:
         return f"{source}: the {'pods' if not pods else 'services'} have a range nobody can read"
     told = find("cluster-dns")
-    first = services[0]
-    tenth = IPAddress(first.first + _TENTH, first.version)
-    dns = _address(told.split(",")[0]) if told else tenth
+    dns = _tenth(services[0]) if told is None else _address(told.split(",")[0])
     return Ranges(pods, services, dns, find("cluster-domain") or CLUSTER_DOMAIN, source)
+
+
+def _tenth(services: IPNetwork) -> IPAddress | None:
+    """The resolver's address where nothing else is said; None in a range that is too small."""
+    if services.size <= _TENTH:
+        return None
+    return IPAddress(services.first + _TENTH, services.version)
 
 
 def _name(row: Json) -> str:

@@ -223,6 +223,26 @@ def test_no_file_makes_it_fail(manifest: bytes, kubelet: bytes) -> None:
         read_ranges(cluster, lambda identity, path: contents.get(path, kubelet))
 
 
+@given(st.ip_addresses(), st.integers(1, 128))
+def test_no_range_of_services_makes_it_fail(address: object, prefix: int) -> None:
+    command = f"server --service-cidr={address}/{prefix}"
+    found = read_ranges(one(k3d("s", "server", 1, command)), files())
+    if isinstance(found, Ranges):
+        assert found.dns is None or found.dns in found.services[0]
+
+
+@pytest.mark.parametrize("net", ["255.255.255.248/29", f"{'ffff:' * 7}fff8/125", "10.7.0.0/29"])
+def test_services_too_few_for_a_tenth_one_have_no_known_resolver(net: str) -> None:
+    """Anybody may start a container with such a command."""
+    command = f"server --service-cidr={net}"
+    found = read_ranges(one(k3d("s", "server", 1, command)), files())
+    assert isinstance(found, Ranges)
+    assert found.dns is None
+    told = read_ranges(one(k3d("s", "server", 1, f"{command} --cluster-dns=10.7.0.2")), files())
+    assert isinstance(told, Ranges)
+    assert told.dns == IPAddress("10.7.0.2")
+
+
 def test_k3s_without_arguments_has_its_own_ranges() -> None:
     assert read_ranges(one(k3d("k3d-dev-server-0", "server", 1)), files()) == Ranges(
         (IPNetwork("10.42.0.0/16"),),
