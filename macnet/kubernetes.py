@@ -36,6 +36,8 @@ _KIND, _KIND_ROLE = "io.x-k8s.kind.cluster", "io.x-k8s.kind.role"
 _MINIKUBE = "created_by.minikube.sigs.k8s.io"
 _MINIKUBE_NAME = "name.minikube.sigs.k8s.io"
 _K3D, _K3D_ROLE = "k3d.cluster", "k3d.role"
+#: A label of DNS, and the longest domain that leaves room for names of services in it.
+_LABEL, _MAX_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"), 189
 #: minikube names further nodes after the first one.
 _MINIKUBE_FURTHER = re.compile(r"(.+)-m\d{2,}")
 #: The roles that nodes have; kind's and k3d's load balancers and registries are none.
@@ -171,7 +173,7 @@ def _read_kubeadm(node: Json, read_file: ReadFile) -> Ranges | str:
         pods,
         services,
         _address(listed[1]) if listed else None,
-        _setting(kubelet, "clusterDomain") or CLUSTER_DOMAIN,
+        _domain(_setting(kubelet, "clusterDomain")),
         where,
     )
 
@@ -198,7 +200,7 @@ def _read_k3s(node: Json, read_file: ReadFile) -> Ranges | str:
         return f"{source}: the {'pods' if not pods else 'services'} have a range nobody can read"
     told = find("cluster-dns")
     dns = _tenth(services[0]) if told is None else _address(told.split(",")[0])
-    return Ranges(pods, services, dns, find("cluster-domain") or CLUSTER_DOMAIN, source)
+    return Ranges(pods, services, dns, _domain(find("cluster-domain")), source)
 
 
 def _tenth(services: IPNetwork) -> IPAddress | None:
@@ -241,6 +243,13 @@ def _ranges(text: str | None) -> tuple[IPNetwork, ...]:
             return ()
         found.append(net)
     return tuple(found)
+
+
+def _domain(text: str | None) -> str:
+    """A domain in lower case; `CLUSTER_DOMAIN` for what is none, since names are made of it."""
+    domain = (text or "").lower().removesuffix(".")
+    whole = len(domain) <= _MAX_DOMAIN and all(map(_LABEL.fullmatch, domain.split(".")))
+    return domain if whole else CLUSTER_DOMAIN
 
 
 def _address(text: str) -> IPAddress | None:

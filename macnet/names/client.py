@@ -63,7 +63,10 @@ class SystemResolver:
 def _ask(name: str, server: IPAddress, port: int, *, version: int) -> Reply:
     from macnet.names.answer import read_reply, render_query  # dnspython takes a while
 
-    query = render_query(name, version=version)
+    try:
+        query = render_query(name, version=version)
+    except ValueError:
+        return Reply(problem="it can be no name in DNS")
     family = socket.AF_INET if server.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(_PORT_S)

@@ -174,6 +174,28 @@ def test_both_ip_versions_are_read() -> None:
     assert (found.dns, found.domain) == (None, "cluster.local")
 
 
+@pytest.mark.parametrize(
+    ("written", "domain"),
+    [
+        ("dev.local", "dev.local"),
+        ("Dev.Local.", "dev.local"),
+        ("a..b", "cluster.local"),
+        ("x" * 70, "cluster.local"),
+        (".".join(["y" * 60] * 4), "cluster.local"),
+        ("-a.b", "cluster.local"),
+        ("a\\300", "cluster.local"),
+    ],
+)
+def test_only_a_domain_of_dns_is_taken(written: str, domain: str) -> None:
+    text = KUBELET_TEXT.replace("clusterDomain: cluster.local", f"clusterDomain: {written}")
+    found = read_ranges(one(minikube("m", 1)), files(manifest=MANIFEST_TEXT, kubelet=text))
+    command = f"server --cluster-domain={written}"
+    other = read_ranges(one(k3d("s", "server", 1, command)), files())
+    assert isinstance(found, Ranges)
+    assert isinstance(other, Ranges)
+    assert found.domain == other.domain == domain
+
+
 def test_the_files_of_a_stopped_control_plane_still_tell() -> None:
     cluster = one(
         kind("kind-control-plane", "control-plane", 1, State="exited"),
