@@ -189,7 +189,7 @@ def _clusters(also: AlsoRequest, containers: Sequence[Json], source: Source) -> 
     if not also.kubernetes and not also.clusters:
         return
     clusters = kubernetes.list_clusters(containers)
-    if any(not cluster.control for cluster in clusters):
+    if any(map(kubernetes.lacks_first, clusters)):
         # Where its control plane does not run, its files are still there.
         clusters = kubernetes.list_clusters(source.containers(everything=True))
     known: list[tuple[IPNetwork, str]] = []

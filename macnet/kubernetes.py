@@ -135,12 +135,29 @@ def list_clusters(containers: Iterable[Json]) -> tuple[Cluster, ...]:
     )
 
 
+def lacks_first(cluster: Cluster) -> bool:
+    """Whether the node that tells a cluster's ranges may be missing among the rows it is made of.
+
+    A further node of minikube looks like a cluster of its own without the first one.
+    """
+    return not cluster.control or _stem(cluster) != cluster.name
+
+
+def _stem(cluster: Cluster) -> str:
+    """The name that minikube would have given a cluster's first node."""
+    further = _MINIKUBE_FURTHER.fullmatch(cluster.name) if cluster.program == "minikube" else None
+    return cluster.name if further is None else further[1]
+
+
 def has_other_node(name: str, identity: str, containers: Iterable[Json]) -> bool:
-    """Whether a node of the cluster ``name`` runs besides the container with that id."""
+    """Whether a node of the cluster ``name`` runs besides the container with that id.
+
+    ``containers`` may be the running ones alone, so without minikube's first node.
+    """
     return any(
         str(row["Id"]) != identity
         for cluster in list_clusters(containers)
-        if cluster.name == name
+        if name in {cluster.name, _stem(cluster)}
         for row in cluster.running
     )
 

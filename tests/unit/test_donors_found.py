@@ -17,7 +17,7 @@ from macnet.names.zone import build_zone
 from macnet.networks import parse_networks, select_networks, with_further
 from macnet.swarm import NODE
 from macnet.values import AlsoRequest
-from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind
+from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind, minikube
 
 Row = dict[str, Any]
 KUBERNETES = AlsoRequest(kubernetes=True)
@@ -116,6 +116,18 @@ def test_when_the_control_plane_stops_a_worker_lends_the_way() -> None:
     (found,) = FakeEngine(WORKER, CONTROL | {"State": "exited"}).find(KUBERNETES)
     assert found.donor is not None
     assert found.donor.container == "kind-worker"
+    assert found.subnets == (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16"))
+
+
+@pytest.mark.parametrize("also", [KUBERNETES, AlsoRequest(clusters=("minikube",))])
+def test_when_the_first_node_of_minikube_stops_another_lends_the_way(also: AlsoRequest) -> None:
+    files = {("id-minikube", MANIFEST): MANIFEST_TEXT}
+    first = minikube("minikube", 1) | {"State": "exited"}
+    engine = FakeEngine(first, minikube("minikube-m02", 2), files=files)
+    (found,) = engine.find(also)
+    assert (found.name, found.reason) == ("minikube", "")
+    assert found.donor is not None
+    assert found.donor.container == "minikube-m02"
     assert found.subnets == (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16"))
 
 

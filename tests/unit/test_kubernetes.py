@@ -19,6 +19,7 @@ from macnet.kubernetes import (
     Ranges,
     ReadFile,
     find_node,
+    has_other_node,
     list_clusters,
     read_ranges,
 )
@@ -114,6 +115,13 @@ def test_further_nodes_of_minikube_belong_to_the_first_one() -> None:
     # A profile may have such a name of its own.
     alone = one(minikube("lab-m02", 1))
     assert (alone.name, names(alone.control)) == ("lab-m02", ["lab-m02"])
+
+
+def test_a_further_node_of_minikube_is_another_one_when_the_first_has_ended() -> None:
+    second = minikube("minikube-m02", 2)
+    assert has_other_node("minikube", "id-minikube", [second])
+    assert not has_other_node("minikube", "id-minikube-m02", [second])
+    assert not has_other_node("mini", "id-mini", [second])
 
 
 def test_nodes_that_do_not_run_are_told_apart() -> None:
