@@ -296,6 +296,63 @@ def test_arguments_of_k3s_come_before_its_file() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cluster-cidr:\n  - 10.50.0.0/16\n  - fd00:50::/56\nother: x\n",
+        "cluster-cidr: # pods\n\n- '10.50.0.0/16'\n# - a\n- fd00:50::/56 # 2\nx:\n- y\n",
+        "cluster-cidr: [10.50.0.0/16, 'fd00:50::/56']\n- x\n",
+        "cluster-cidr: [\n  10.50.0.0/16,\n  fd00:50::/56,\n]\n",
+        '"cluster-cidr": 10.50.0.0/16,fd00:50::/56\n',
+        "a: b\r\n'cluster-cidr' : '10.50.0.0/16, fd00:50::/56'\r\nc: d\r\n",
+        "# cluster-cidr: 10.1.0.0/16\ncluster-cidr: 10.50.0.0/16,fd00:50::/56 # both\n",
+    ],
+)
+def test_lists_in_the_file_of_k3s(text: str) -> None:
+    found = read_ranges(one(k3d("s", "server", 1)), files(k3s=text))
+    assert isinstance(found, Ranges)
+    assert found.pods == (IPNetwork("10.50.0.0/16"), IPNetwork("fd00:50::/56"))
+    assert found.services == (IPNetwork("10.43.0.0/16"),)
+    assert found.source == f"s:{K3S}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cluster-cidr:\n",
+        "cluster-cidr: ''\n",
+        "cluster-cidr: &pods 10.50.0.0/16\n",
+        "cluster-cidr: |\n  10.50.0.0/16\n",
+        "cluster-cidr: [10.50.0.0/16\nother: x\n",
+        "cluster-cidr:\n  -10.50.0.0/16\n",
+        "cluster-cidr:10.50.0.0/16\n",
+        "  cluster-cidr: 10.50.0.0/16\n",
+        "cluster-cidr+: 10.50.0.0/16\n",
+        "{cluster-cidr: 10.50.0.0/16}\n",
+        "cluster-cidr: 10.50.0.0/16\ncluster-cidr: 10.51.0.0/16\n",
+    ],
+)
+def test_what_the_file_of_k3s_says_in_another_way_is_never_the_default(text: str) -> None:
+    found = read_ranges(one(k3d("s", "server", 1)), files(k3s=text))
+    assert found == f"s:{K3S}: the pods have a range nobody can read"
+
+
+def test_repeated_flags_of_k3s_make_a_list() -> None:
+    command = "server --cluster-cidr=10.50.0.0/16 --cluster-cidr fd00:50::/56 --cluster-domain=a"
+    found = read_ranges(one(k3d("s", "server", 1, f"{command} --cluster-domain=b")), files())
+    assert isinstance(found, Ranges)
+    assert found.pods == (IPNetwork("10.50.0.0/16"), IPNetwork("fd00:50::/56"))
+    assert found.domain == "b"
+    lost = read_ranges(one(k3d("s", "server", 1, "server --cluster-cidr")), files())
+    assert lost == "the command of s: the pods have a range nobody can read"
+
+
+@given(st.text(max_size=60))
+def test_no_file_of_k3s_makes_it_fail(text: str) -> None:
+    for before in ("cluster-cidr:", "cluster-dns: [", "cluster-domain:\n-"):
+        read_ranges(one(k3d("s", "server", 1)), files(k3s=f"{before}{text}"))
+
+
 def test_a_range_of_k3s_that_cannot_be_read_is_a_reason() -> None:
     found = read_ranges(one(k3d("s", "server", 1, "server --service-cidr=x")), files())
     assert isinstance(found, str)
