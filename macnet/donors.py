@@ -7,7 +7,7 @@ goes into it, and the relay opens its connections from there. Nothing is asked o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -189,13 +189,14 @@ def _clusters(also: AlsoRequest, containers: Sequence[Json], source: Source) -> 
     if not also.kubernetes and not also.clusters:
         return
     clusters = kubernetes.list_clusters(containers)
+    named = frozenset((*(net for net, _ in also.through), *also.ranges))
     if any(map(kubernetes.lacks_first, clusters)):
         # Where its control plane does not run, its files are still there.
         clusters = kubernetes.list_clusters(source.containers(everything=True))
     known: list[tuple[IPNetwork, str]] = []
     for cluster in clusters:
         if cluster.running and (also.kubernetes or cluster.name in also.clusters):
-            found = _cluster(cluster, source, known)
+            found = _cluster(cluster, source, named, known)
             known += [(net, cluster.name) for net in found.subnets if not found.reason]
             yield found
     for name in also.clusters:
@@ -204,25 +205,37 @@ def _clusters(also: AlsoRequest, containers: Sequence[Json], source: Source) -> 
             yield Further(name, ReachKind.CLUSTER, (), reason=reason)
 
 
-def _cluster(cluster: Cluster, source: Source, known: Iterable[tuple[IPNetwork, str]]) -> Further:
-    """``known`` are the ranges of the clusters before it, which it must not touch."""
+def _cluster(
+    cluster: Cluster,
+    source: Source,
+    named: Collection[IPNetwork],
+    known: Iterable[tuple[IPNetwork, str]],
+) -> Further:
+    """``named`` are the ranges that have a word of ``--also`` of their own.
+
+    ``known`` are the ranges of the clusters before it, which it must not touch.
+    """
     name = cluster.name
     ranges = kubernetes.read_ranges(cluster, source.read_file)
     if isinstance(ranges, str):
         return Further(name, ReachKind.CLUSTER, (), reason=ranges)
+    subnets = (*ranges.pods, *ranges.services)
+    # An image may carry labels and files of a node, and must not get this host's traffic.
+    private = tuple(net for net in subnets if _is_private(net))
+    public = [net for net in subnets if net not in private and net not in named]
+    without = " and ".join(f"{net}, which {NOT_PRIVATE}" for net in public)
     found = Further(
         name,
         ReachKind.CLUSTER,
-        (*ranges.pods, *ranges.services),
+        private or subnets,
         dns=ranges.dns,
         domain=ranges.domain,
-        source=ranges.source,
+        source=ranges.source + (f" (without {without})" if without else ""),
     )
-    for net in found.subnets:
-        # An image may carry labels and files of a node, and must not get this host's traffic.
-        if not any(net in block for block in (*PRIVATE_BLOCKS, _PRIVATE_6)):
-            why = f"{net} {NOT_PRIVATE}: name it with `--also {net}=CONTAINER` if it is right"
-            return replace(found, reason=why)
+    if not private:
+        net = subnets[0]
+        why = f"{net} {NOT_PRIVATE}: name it with `--also {net}=CONTAINER` if it is right"
+        return replace(found, source=ranges.source, reason=why)
     for net, other in known:
         if any(overlap(net, mine) for mine in found.subnets):
             return replace(found, reason=f"{net} {ELSEWHERE} {other}, which is older")
@@ -230,6 +243,10 @@ def _cluster(cluster: Cluster, source: Source, known: Iterable[tuple[IPNetwork, 
     if isinstance(donor, str):
         return replace(found, reason=donor)
     return replace(found, donor=donor)
+
+
+def _is_private(net: IPNetwork) -> bool:
+    return any(net in block for block in (*PRIVATE_BLOCKS, _PRIVATE_6))
 
 
 def _overlays(

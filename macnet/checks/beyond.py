@@ -16,6 +16,7 @@ from macnet.tunnel.conflicts import fix_of
 ALWAYS = "kubernetes.default.svc"
 _AGAIN = "`macnet regenerate`"
 _MAKE_ANEW = "make the cluster again with other ranges"
+_NAME_IT = "`macnet setup --also RANGE=CONTAINER`, where the range is right"
 _EXCLUDED = "--exclude"
 #: The resolvers are asked whether names are on or off, so in the domain of no tunnel.
 _DOMAIN = "test"
@@ -51,6 +52,8 @@ def _cluster(item: Selected, facts: Facts) -> Finding:
         return _in_the_way(item, further, facts)
     if item.reason is not None or further is None:
         return warn(f"it is not reached: {item.reason}", _start_fix(item), subject=name)
+    if NOT_PRIVATE in further.source:
+        return warn(_routed(item, further), _NAME_IT, subject=name)
     return ok(_routed(item, further), subject=name)
 
 
@@ -84,7 +87,7 @@ def _start_fix(item: Selected) -> str:
     if ELSEWHERE in why:
         return "`macnet setup --also kubernetes=NAME` chooses one of two clusters"
     if NOT_PRIVATE in why:
-        return "`macnet setup --also RANGE=CONTAINER`, where the range is right"
+        return _NAME_IT
     if not item.network.subnets or why:
         return "start the cluster, then `macnet regenerate`"
     if _EXCLUDED in (item.reason or ""):

@@ -175,8 +175,32 @@ def test_a_node_that_claims_public_addresses_gets_none(public: str) -> None:
     text = MANIFEST_TEXT.replace("10.244.0.0/16", f"10.244.0.0/16,{public}")
     engine = FakeEngine(CONTROL, files={("id-kind-control-plane", MANIFEST): text})
     (found,) = engine.find(KUBERNETES)
+    assert found.donor is not None
+    assert found.subnets == (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16"))
+    assert found.source.endswith(f" (without {IPNetwork(public).cidr}, which is no private range)")
+    text = MANIFEST_TEXT.replace("10.244.0.0/16", public).replace("10.96.0.0/16", public)
+    engine = FakeEngine(CONTROL, files={("id-kind-control-plane", MANIFEST): text})
+    (found,) = engine.find(KUBERNETES)
     assert found.donor is None
-    assert "no private range" in found.reason
+    assert "no private range: name it" in found.reason
+    assert "without" not in found.source
+
+
+def test_public_ranges_of_ipv6_do_not_lose_those_of_ipv4() -> None:
+    """As in the example of K3s itself; what is named already needs no note."""
+    command = (
+        "server --cluster-cidr=10.42.0.0/16,2001:cafe:42::/56 "
+        "--service-cidr=10.43.0.0/16,2001:cafe:43::/112"
+    )
+    engine = FakeEngine(k3d("s", "server", 1, command))
+    (found,) = engine.find(KUBERNETES)
+    assert found.subnets == (IPNetwork("10.42.0.0/16"), IPNetwork("10.43.0.0/16"))
+    assert "2001:cafe:42::/56" in found.source
+    assert "2001:cafe:43::/112" in found.source
+    named = ((IPNetwork("2001:cafe:42::/56"), "s"), (IPNetwork("2001:cafe:43::/112"), "s"))
+    *_, found = engine.find(AlsoRequest(kubernetes=True, through=named))
+    assert found.source == "the command of s"
+    assert found.donor is not None
 
 
 def test_an_overlay_is_reached_through_its_oldest_task() -> None:

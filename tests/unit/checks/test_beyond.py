@@ -140,6 +140,14 @@ def test_what_else_keeps_a_cluster_away_has_a_fix_that_helps() -> None:
         assert "kubernetes=NAME" not in found.fix
 
 
+def test_a_range_of_a_cluster_that_is_not_private_is_told() -> None:
+    source = "the command of s (without 2001:cafe:42::/56, which is no private range)"
+    (found,) = beyond.cluster(facts(replace(KIND, source=source)))
+    assert found.outcome is Outcome.WARN
+    assert f"10.244.0.0/16, 10.96.0.0/16, read from {source}, through" in found.evidence
+    assert found.fix == "`macnet setup --also RANGE=CONTAINER`, where the range is right"
+
+
 def test_no_cluster_is_nothing_to_look_at() -> None:
     overlay = Further("spread", ReachKind.OVERLAY, (IPNetwork("10.0.1.0/24"),), DONOR)
     assert outcomes(beyond.cluster(facts(overlay))) == [Outcome.SKIP]
