@@ -22,7 +22,6 @@ from macnet.networks import (
     PRIVATE_BLOCKS,
     Selected,
     container_names,
-    overlap,
     parse_networks,
 )
 from macnet.values import AlsoRequest
@@ -33,8 +32,8 @@ _PRIVATE_6 = IPNetwork("fc00::/7")
 
 #: Why a range of the engine's host is not routed before the first relay runs.
 NOT_TOLD = "only a running relay can tell whether the engine's host has a route for it"
-#: What the reasons say of a cluster that gives way to another one, or that has public addresses.
-ELSEWHERE, NOT_PRIVATE = "is also in the cluster", "is no private range"
+#: What is said of a cluster's range that has public addresses.
+NOT_PRIVATE = "is no private range"
 #: The fewest characters of an id that count as one.
 _SHORTEST_ID = 4
 #: What changes who can be a donor: after a restart its namespace is another one.
@@ -193,27 +192,19 @@ def _clusters(also: AlsoRequest, containers: Sequence[Json], source: Source) -> 
     if any(map(kubernetes.lacks_first, clusters)):
         # Where its control plane does not run, its files are still there.
         clusters = kubernetes.list_clusters(source.containers(everything=True))
-    known: list[tuple[IPNetwork, str]] = []
     for cluster in clusters:
         if cluster.running and (also.kubernetes or cluster.name in also.clusters):
-            found = _cluster(cluster, source, named, known)
-            known += [(net, cluster.name) for net in found.subnets if not found.reason]
-            yield found
+            yield _cluster(cluster, source, named)
     for name in also.clusters:
         if not any(cluster.name == name and cluster.running for cluster in clusters):
             reason = "no container of this engine runs as a node of such a cluster"
             yield Further(name, ReachKind.CLUSTER, (), reason=reason)
 
 
-def _cluster(
-    cluster: Cluster,
-    source: Source,
-    named: Collection[IPNetwork],
-    known: Iterable[tuple[IPNetwork, str]],
-) -> Further:
+def _cluster(cluster: Cluster, source: Source, named: Collection[IPNetwork]) -> Further:
     """``named`` are the ranges that have a word of ``--also`` of their own.
 
-    ``known`` are the ranges of the clusters before it, which it must not touch.
+    Of clusters with equal ranges `select_networks` takes the first that is routed at all.
     """
     name = cluster.name
     ranges = kubernetes.read_ranges(cluster, source.read_file)
@@ -236,9 +227,6 @@ def _cluster(
         net = subnets[0]
         why = f"{net} {NOT_PRIVATE}: name it with `--also {net}=CONTAINER` if it is right"
         return replace(found, source=ranges.source, reason=why)
-    for net, other in known:
-        if any(overlap(net, mine) for mine in found.subnets):
-            return replace(found, reason=f"{net} {ELSEWHERE} {other}, which is older")
     donor = _first_donor(cluster.running, source)
     if isinstance(donor, str):
         return replace(found, reason=donor)

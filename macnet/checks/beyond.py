@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from macnet.checks.base import Finding, count, fail, ok, skip, warn
 from macnet.checks.facts import Facts
-from macnet.donors import ELSEWHERE, NOT_PRIVATE
+from macnet.donors import NOT_PRIVATE
 from macnet.models import Donor, Further, ReachKind, Subnet
 from macnet.names.upstream import Upstream, list_upstreams
-from macnet.networks import Selected
+from macnet.networks import CLUSTER_PREFIX, Selected
 from macnet.tunnel.conflicts import fix_of
 
 #: A service of every cluster, whatever runs in it.
@@ -84,7 +84,7 @@ def _start_fix(item: Selected) -> str:
     """What to do about a cluster that is not reached, though this machine has room for it."""
     further = item.network.further
     why = further.reason if further is not None else ""
-    if ELSEWHERE in why:
+    if f"overlaps {CLUSTER_PREFIX}" in (item.reason or ""):
         return "`macnet setup --also kubernetes=NAME` chooses one of two clusters"
     if NOT_PRIVATE in why:
         return _NAME_IT

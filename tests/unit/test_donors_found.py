@@ -154,11 +154,18 @@ def test_single_clusters_may_be_named() -> None:
 
 def test_of_two_clusters_with_equal_ranges_the_older_one_is_reached() -> None:
     other = kind("b-control-plane", "control-plane", 0, cluster="b")
-    first, second = FakeEngine(CONTROL, other).find(KUBERNETES)
-    assert (first.name, first.reason) == ("b", "")
-    assert second.name == "kind"
-    assert second.donor is None
-    assert "also in the cluster b" in second.reason
+    further = with_further((), FakeEngine(CONTROL, other).find(KUBERNETES))
+    first, second = select_networks(further, include=("*",), exclude=())
+    assert (first.network.name, first.routed) == ("kubernetes=b", True)
+    assert (second.network.name, second.routed) == ("kubernetes=kind", False)
+    assert "overlaps kubernetes=b" in (second.reason or "")
+
+
+def test_a_cluster_that_is_left_out_is_in_nobodys_way() -> None:
+    other = kind("b-control-plane", "control-plane", 0, cluster="b")
+    further = with_further((), FakeEngine(CONTROL, other).find(KUBERNETES))
+    first, second = select_networks(further, include=("*",), exclude=("kubernetes=b",))
+    assert (first.routed, second.routed) == (False, True)
 
 
 def test_a_cluster_without_files_gives_its_ranges_to_nobody() -> None:
