@@ -32,6 +32,8 @@ _PRIVATE_6 = IPNetwork("fc00::/7")
 
 #: Why a range of the engine's host is not routed before the first relay runs.
 NOT_TOLD = "only a running relay can tell whether the engine's host has a route for it"
+#: How the reasons end where a container has to be started.
+NOT_RUNNING = ("runs", "does not run")
 #: What is said of a cluster's range that has public addresses.
 NOT_PRIVATE = "is no private range"
 #: The fewest characters of an id that count as one.

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from macnet.checks.base import Finding, count, fail, ok, skip, warn
 from macnet.checks.facts import Facts
-from macnet.donors import NOT_PRIVATE
+from macnet.donors import NOT_PRIVATE, NOT_RUNNING, NOT_TOLD
+from macnet.helper.spec import MAX_JOINERS
 from macnet.models import Donor, Further, ReachKind, Subnet
 from macnet.names.upstream import Upstream, list_upstreams
 from macnet.networks import CLUSTER_PREFIX, Selected
@@ -96,16 +97,50 @@ def _start_fix(item: Selected) -> str:
 
 
 def joiners(facts: Facts) -> list[Finding]:
-    """Whether each donor's namespace is held, as it is since the donor's last start."""
+    """Whether each donor's namespace is held, as it is since the donor's last start.
+
+    And which ranges and networks of a swarm have no way at all; `kubernetes.cluster` tells it of
+    clusters, and `engine.networks` of what this machine has in the way.
+    """
     donors = {donor.container_id: donor for _, donor in _donors(facts)}
+    found = [_joiner(donor, facts) for donor in donors.values()]
     if not donors:
-        return [skip("nothing is reached through a container")]
-    return [_joiner(donor, facts) for donor in donors.values()]
+        found = [skip("nothing is reached through a container")]
+    return [*found, *_not_reached(facts)]
+
+
+def _not_reached(facts: Facts) -> Iterator[Finding]:
+    for item in facts.selected:
+        further, why = item.network.further, item.reason
+        if further is None or further.kind is ReachKind.CLUSTER:
+            continue
+        if why is None or item.routed or item.left_out or _EXCLUDED in why:
+            continue
+        yield warn(f"it is not reached: {why}", _way_fix(further, why), subject=item.network.name)
+
+
+def _way_fix(further: Further, why: str) -> str:
+    """What to do about something that is not reached, though this machine has room for it."""
+    if not further.reason:
+        return "take what goes first out of the tunnel, with `macnet setup --exclude`"
+    if further.kind is ReachKind.OVERLAY:
+        return f"start a container of this engine on it, then {_AGAIN}"
+    if why.endswith(NOT_RUNNING):
+        return f"start the container, then {_AGAIN}"
+    if why == NOT_TOLD:
+        return _AGAIN
+    return "`macnet setup --also RANGE=CONTAINER`, with a container behind which the range is"
 
 
 def _joiner(donor: Donor, facts: Facts) -> Finding:
+    attached = facts.joined.get(donor.container_id)
+    if attached is None and len(facts.joined) >= MAX_JOINERS:
+        return fail(
+            f"no more than {MAX_JOINERS} containers can lend their network at once",
+            "`macnet setup --also`, with less to reach: it replaces what is remembered",
+            subject=donor.container,
+        )
     if (why := facts.why_not_joined(donor)) is not None:
-        attached = facts.joined.get(donor.container_id)
         waits = attached is not None and not attached.attached
         fix = "`macnet logs relay` shows what the relay said" if waits else _AGAIN
         return fail(why, fix, subject=donor.container)

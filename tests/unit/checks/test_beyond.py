@@ -13,7 +13,7 @@ from macnet.checks import Outcome, beyond
 from macnet.checks.base import Finding
 from macnet.checks.facts import Facts, JoinerLane
 from macnet.cli import views
-from macnet.helper.spec import Joiner
+from macnet.helper.spec import MAX_JOINERS, Joiner
 from macnet.models import Donor, Further, Network, ReachKind, Subnet
 from macnet.names.client import Reply
 from macnet.networks import PRIVATE_BLOCKS, select_networks, with_further
@@ -167,6 +167,58 @@ def test_a_joiner_is_compared_with_the_last_start_of_its_donor() -> None:
     assert "started again" in old.evidence
     assert "no lane" in bare.evidence
     assert [one.fix for one in (lost, old)] == ["`macnet regenerate`"] * 2
+
+
+def test_what_has_no_way_is_told_with_what_helps() -> None:
+    def behind(net: str, reason: str, kind: ReachKind = ReachKind.CIDR) -> Further:
+        return Further(net, kind, (IPNetwork(net),), reason=reason)
+
+    lost = [
+        behind("10.20.0.0/16", "no container router runs"),
+        behind("10.21.0.0/16", "the container router does not run"),
+        behind("10.22.0.0/16", "the engine's host has no route for it but its default one"),
+        behind("10.23.0.0/16", "no container of this engine is on it", ReachKind.OVERLAY),
+        Further("10.96.0.0/12", ReachKind.CIDR, (IPNetwork("10.96.0.0/12"),), DONOR),
+    ]
+    joined = {"id": JoinerLane(1, Joiner(1, DONOR).key, attached=True)}
+    good, *found = beyond.joiners(facts(KIND, *lost, joined=joined))
+    assert good.outcome is Outcome.OK
+    assert outcomes(found) == [Outcome.WARN] * 5
+    assert [one.subject for one in found] == [one.name for one in lost]
+    assert "it is not reached: no container router runs" in found[0].evidence
+    assert "10.96.0.0/12 overlaps kubernetes=kind" in found[4].evidence
+    fixes = [one.fix or "" for one in found]
+    assert fixes[0] == fixes[1] == "start the container, then `macnet regenerate`"
+    assert "`macnet setup --also RANGE=CONTAINER`" in fixes[2]
+    assert fixes[3].startswith("start a container of this engine on it")
+    assert "`macnet setup --exclude`" in fixes[4]
+
+
+def test_what_others_tell_is_not_told_twice() -> None:
+    """What --exclude takes out, what a VPN has (`engine.networks`), and clusters."""
+    one = Further("10.20.0.0/16", ReachKind.CIDR, (IPNetwork("10.20.0.0/16"),), DONOR)
+    cluster = replace(KIND, donor=None, reason="the container kind-control-plane does not run")
+    vpn = (IPNetwork("10.0.0.0/8"), "another VPN's route 10.0.0.0/8 (utun4)")
+    for given in (facts(one, cluster, exclude=["10.20.*"]), facts(one, reserved=[vpn])):
+        assert outcomes(beyond.joiners(given)) == [Outcome.SKIP]
+
+
+def test_one_container_more_than_can_lend_their_network() -> None:
+    many = [Donor(f"id-{n}", f"router-{n}", "then") for n in range(MAX_JOINERS + 1)]
+    nets = [
+        Further(net, ReachKind.CIDR, (IPNetwork(net),), donor)
+        for n, donor in enumerate(many)
+        for net in [f"10.{n}.0.0/16"]
+    ]
+    joined = {
+        donor.container_id: JoinerLane(n, Joiner(n, donor).key, attached=True)
+        for n, donor in enumerate(many[:-1], 1)
+    }
+    *good, last = beyond.joiners(facts(*nets, joined=joined))
+    assert set(outcomes(good)) == {Outcome.OK}
+    assert (last.outcome, last.subject) == (Outcome.FAIL, f"router-{MAX_JOINERS}")
+    assert f"no more than {MAX_JOINERS} containers" in last.evidence
+    assert last.fix != "`macnet regenerate`"
 
 
 def test_one_joiner_may_serve_several_networks() -> None:
