@@ -156,7 +156,9 @@ def dns(facts: Facts) -> list[Finding]:
 
 def _dns(upstream: Upstream, facts: Facts) -> Finding:
     name = f"{ALWAYS}.{upstream.domain}"
-    reply = facts.resolver.ask_server(name, upstream.server)
+    # The service has an address of the first range, as the resolver has.
+    version = upstream.server.version
+    reply = facts.resolver.ask_server(name, upstream.server, version=version)
     if reply.addresses:
         told = " ".join(map(str, reply.addresses))
         return ok(f"{upstream.server} says that {name} is {told}", subject=upstream.cluster)

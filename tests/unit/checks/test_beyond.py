@@ -238,6 +238,15 @@ def test_the_resolver_of_a_cluster_is_asked() -> None:
     assert "no answer" in bad.evidence
 
 
+def test_the_resolver_of_a_cluster_with_ipv6_is_asked_for_that() -> None:
+    server, net = IPAddress("fd00:10:96::a"), IPNetwork("fd00:10:96::/112")
+    cluster = replace(KIND, subnets=(*KIND.subnets, net), dns=server)
+    reply = Reply((IPAddress("fd00:10:96::1"),))
+    (good,) = beyond.dns(facts(cluster, answers={server: reply}))
+    assert good.outcome is Outcome.OK
+    assert "kubernetes.default.svc.cluster.local is fd00:10:96::1" in good.evidence
+
+
 def test_the_swarm_is_told_by_a_manager_only() -> None:
     def info(*, manager: bool, node: str = "n1") -> object:
         return SimpleNamespace(manager=manager, node=node)
