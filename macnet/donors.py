@@ -22,6 +22,7 @@ from macnet.networks import (
     PRIVATE_BLOCKS,
     Selected,
     container_names,
+    overlap,
     parse_networks,
 )
 from macnet.values import AlsoRequest
@@ -75,7 +76,7 @@ def find(
     found += _behind_containers(also, containers, source)
     found += _clusters(also, containers, source)
     found += _overlays(also, networks, containers, source)
-    found += _of_the_host(also, host_routes)
+    found += _of_the_host(also, host_routes, networks)
     return tuple(found)
 
 
@@ -273,8 +274,13 @@ def _find(name: str, containers: Iterable[Json]) -> Json | None:
     return by_name[0] if by_name else by_id[0] if len(by_id) == 1 else None
 
 
-def _of_the_host(also: AlsoRequest, routes: Iterable[IPNetwork] | None) -> Iterator[Further]:
+def _of_the_host(
+    also: AlsoRequest, routes: Iterable[IPNetwork] | None, networks: Sequence[Json]
+) -> Iterator[Further]:
+    if not also.ranges:
+        return
     known = None if routes is None else list(routes)
+    bridges = [net for one in parse_networks(networks, ()) for net in _of_a_bridge(one)]
     for net in also.ranges:
         if known is None:
             yield Further(str(net), ReachKind.CIDR, (net,), reason=NOT_TOLD)
@@ -282,5 +288,12 @@ def _of_the_host(also: AlsoRequest, routes: Iterable[IPNetwork] | None) -> Itera
         covered = [route for route in known if route.version == net.version and net in route]
         # A cluster's host has one route for each of its nodes, and none for the whole range.
         parts = [net] if covered else [r for r in known if r.version == net.version and r in net]
+        # Those of Docker's bridges are routed anyway, and one that overlaps would lose the others.
+        parts = [one for one in parts if not any(overlap(one, b) for b in bridges)] or parts
         reason = "" if parts else "the engine's host has no route for it but its default one"
         yield Further(str(net), ReachKind.CIDR, tuple(parts) or (net,), reason=reason)
+
+
+def _of_a_bridge(network: Network) -> tuple[IPNetwork, ...]:
+    """The ranges for which the engine's host has a route since Docker's bridge has them."""
+    return tuple(s.cidr for s in network.subnets) if network.driver == "bridge" else ()
