@@ -9,7 +9,7 @@ from macnet.checks.facts import Facts
 from macnet.donors import NOT_PRIVATE, NOT_RUNNING, NOT_TOLD
 from macnet.helper.spec import MAX_JOINERS
 from macnet.models import Donor, Further, ReachKind, Subnet
-from macnet.names.upstream import Upstream, list_upstreams
+from macnet.names.upstream import Upstream, is_label, list_upstreams
 from macnet.networks import CLUSTER_PREFIX, Selected
 from macnet.tunnel.conflicts import fix_of
 
@@ -151,7 +151,29 @@ def _joiner(donor: Donor, facts: Facts) -> Finding:
 def dns(facts: Facts) -> list[Finding]:
     """Whether the resolvers of the clusters answer through the tunnel."""
     found = [_dns(one, facts) for one in list_upstreams(facts.selected, _DOMAIN)]
-    return found or [skip("no cluster that is reached has told its resolver")]
+    found += _without_names(facts)
+    return found or [skip("no cluster is reached")]
+
+
+def _without_names(facts: Facts) -> Iterator[Finding]:
+    """The clusters that are reached, and whose resolver is asked for nothing."""
+    named: set[str] = set()
+    for item in _of_kind(facts, ReachKind.CLUSTER):
+        further = item.network.further
+        if not item.routed or further is None:
+            continue
+        if not is_label(further.name):
+            why = "its name is no label of DNS, so its services have no names here"
+        elif further.dns is None:
+            why = "nothing tells which resolver it has"
+        elif not list_upstreams([item], _DOMAIN):
+            why = f"its resolver {further.dns} is in no range that is reached"
+        elif further.name.lower() in named:
+            why = "an older cluster of that name has its names"
+        else:
+            named.add(further.name.lower())
+            continue
+        yield skip(why, subject=further.name)
 
 
 def _dns(upstream: Upstream, facts: Facts) -> Finding:

@@ -238,6 +238,29 @@ def test_the_resolver_of_a_cluster_is_asked() -> None:
     assert "no answer" in bad.evidence
 
 
+def test_why_a_resolver_is_not_asked_is_told_for_each_cluster() -> None:
+    def other(number: int, name: str) -> Further:
+        nets = (IPNetwork(f"10.{number}.0.0/16"),)
+        return replace(KIND, name=name, subnets=nets, dns=IPAddress(f"10.{number}.0.10"))
+
+    clusters = (
+        other(1, "foo.bar"),
+        replace(other(2, "a"), dns=None),
+        replace(other(3, "b"), dns=IPAddress("10.99.0.10")),
+        other(4, "kind"),
+        replace(other(5, "gone"), reason="not now", donor=None),
+    )
+    asked, *found = beyond.dns(facts(KIND, *clusters, answers={DNS: Reply((DNS,))}))
+    assert asked.outcome is Outcome.OK
+    assert outcomes(found) == [Outcome.SKIP] * 4
+    assert [(one.subject, one.evidence) for one in found] == [
+        ("foo.bar", "its name is no label of DNS, so its services have no names here"),
+        ("a", "nothing tells which resolver it has"),
+        ("b", "its resolver 10.99.0.10 is in no range that is reached"),
+        ("kind", "an older cluster of that name has its names"),
+    ]
+
+
 def test_the_resolver_of_a_cluster_with_ipv6_is_asked_for_that() -> None:
     server, net = IPAddress("fd00:10:96::a"), IPNetwork("fd00:10:96::/112")
     cluster = replace(KIND, subnets=(*KIND.subnets, net), dns=server)
