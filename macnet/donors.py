@@ -7,7 +7,7 @@ goes into it, and the relay opens its connections from there. Nothing is asked o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -33,8 +33,10 @@ _PRIVATE_6 = IPNetwork("fc00::/7")
 
 #: Why a range of the engine's host is not routed before the first relay runs.
 NOT_TOLD = "only a running relay can tell whether the engine's host has a route for it"
-#: What the reasons say of a cluster that gives way to another one, or that has public addresses.
-ELSEWHERE, NOT_PRIVATE = "is also in the cluster", "is no private range"
+#: How the reasons end where a container has to be started.
+NOT_RUNNING = ("runs", "does not run")
+#: What is said of a cluster's range that has public addresses.
+NOT_PRIVATE = "is no private range"
 #: The fewest characters of an id that count as one.
 _SHORTEST_ID = 4
 #: What changes who can be a donor: after a restart its namespace is another one.
@@ -74,7 +76,7 @@ def find(
     found += _behind_containers(also, containers, source)
     found += _clusters(also, containers, source)
     found += _overlays(also, networks, containers, source)
-    found += _of_the_host(also, host_routes)
+    found += _of_the_host(also, host_routes, networks)
     return tuple(found)
 
 
@@ -189,47 +191,53 @@ def _clusters(also: AlsoRequest, containers: Sequence[Json], source: Source) -> 
     if not also.kubernetes and not also.clusters:
         return
     clusters = kubernetes.list_clusters(containers)
-    if any(not cluster.control for cluster in clusters):
+    named = frozenset((*(net for net, _ in also.through), *also.ranges))
+    if any(map(kubernetes.lacks_first, clusters)):
         # Where its control plane does not run, its files are still there.
         clusters = kubernetes.list_clusters(source.containers(everything=True))
-    known: list[tuple[IPNetwork, str]] = []
     for cluster in clusters:
         if cluster.running and (also.kubernetes or cluster.name in also.clusters):
-            found = _cluster(cluster, source, known)
-            known += [(net, cluster.name) for net in found.subnets if not found.reason]
-            yield found
+            yield _cluster(cluster, source, named)
     for name in also.clusters:
         if not any(cluster.name == name and cluster.running for cluster in clusters):
             reason = "no container of this engine runs as a node of such a cluster"
             yield Further(name, ReachKind.CLUSTER, (), reason=reason)
 
 
-def _cluster(cluster: Cluster, source: Source, known: Iterable[tuple[IPNetwork, str]]) -> Further:
-    """``known`` are the ranges of the clusters before it, which it must not touch."""
+def _cluster(cluster: Cluster, source: Source, named: Collection[IPNetwork]) -> Further:
+    """``named`` are the ranges that have a word of ``--also`` of their own.
+
+    Of clusters with equal ranges `select_networks` takes the first that is routed at all.
+    """
     name = cluster.name
     ranges = kubernetes.read_ranges(cluster, source.read_file)
     if isinstance(ranges, str):
         return Further(name, ReachKind.CLUSTER, (), reason=ranges)
+    subnets = (*ranges.pods, *ranges.services)
+    # An image may carry labels and files of a node, and must not get this host's traffic.
+    private = tuple(net for net in subnets if _is_private(net))
+    public = [net for net in subnets if net not in private and net not in named]
+    without = " and ".join(f"{net}, which {NOT_PRIVATE}" for net in public)
     found = Further(
         name,
         ReachKind.CLUSTER,
-        (*ranges.pods, *ranges.services),
+        private or subnets,
         dns=ranges.dns,
         domain=ranges.domain,
-        source=ranges.source,
+        source=ranges.source + (f" (without {without})" if without else ""),
     )
-    for net in found.subnets:
-        # An image may carry labels and files of a node, and must not get this host's traffic.
-        if not any(net in block for block in (*PRIVATE_BLOCKS, _PRIVATE_6)):
-            why = f"{net} {NOT_PRIVATE}: name it with `--also {net}=CONTAINER` if it is right"
-            return replace(found, reason=why)
-    for net, other in known:
-        if any(overlap(net, mine) for mine in found.subnets):
-            return replace(found, reason=f"{net} {ELSEWHERE} {other}, which is older")
+    if not private:
+        net = subnets[0]
+        why = f"{net} {NOT_PRIVATE}: name it with `--also {net}=CONTAINER` if it is right"
+        return replace(found, source=ranges.source, reason=why)
     donor = _first_donor(cluster.running, source)
     if isinstance(donor, str):
         return replace(found, reason=donor)
     return replace(found, donor=donor)
+
+
+def _is_private(net: IPNetwork) -> bool:
+    return any(net in block for block in (*PRIVATE_BLOCKS, _PRIVATE_6))
 
 
 def _overlays(
@@ -266,8 +274,13 @@ def _find(name: str, containers: Iterable[Json]) -> Json | None:
     return by_name[0] if by_name else by_id[0] if len(by_id) == 1 else None
 
 
-def _of_the_host(also: AlsoRequest, routes: Iterable[IPNetwork] | None) -> Iterator[Further]:
+def _of_the_host(
+    also: AlsoRequest, routes: Iterable[IPNetwork] | None, networks: Sequence[Json]
+) -> Iterator[Further]:
+    if not also.ranges:
+        return
     known = None if routes is None else list(routes)
+    bridges = [net for one in parse_networks(networks, ()) for net in _of_a_bridge(one)]
     for net in also.ranges:
         if known is None:
             yield Further(str(net), ReachKind.CIDR, (net,), reason=NOT_TOLD)
@@ -275,5 +288,12 @@ def _of_the_host(also: AlsoRequest, routes: Iterable[IPNetwork] | None) -> Itera
         covered = [route for route in known if route.version == net.version and net in route]
         # A cluster's host has one route for each of its nodes, and none for the whole range.
         parts = [net] if covered else [r for r in known if r.version == net.version and r in net]
+        # Those of Docker's bridges are routed anyway, and one that overlaps would lose the others.
+        parts = [one for one in parts if not any(overlap(one, b) for b in bridges)] or parts
         reason = "" if parts else "the engine's host has no route for it but its default one"
         yield Further(str(net), ReachKind.CIDR, tuple(parts) or (net,), reason=reason)
+
+
+def _of_a_bridge(network: Network) -> tuple[IPNetwork, ...]:
+    """The ranges for which the engine's host has a route since Docker's bridge has them."""
+    return tuple(s.cidr for s in network.subnets) if network.driver == "bridge" else ()

@@ -29,6 +29,10 @@ K3S = "/etc/rancher/k3s/config.yaml"
 CLUSTER_DOMAIN = "cluster.local"
 #: What k3s takes where nothing else is said (its documentation, "Networking").
 _K3S_PODS, _K3S_SERVICES = "10.42.0.0/16", "10.43.0.0/16"
+#: What k3s takes as a list, whose flag may be repeated (its ``pkg/cli/cmds/server.go``).
+_LISTS = frozenset({"cluster-cidr", "service-cidr", "cluster-dns"})
+#: What begins a value in YAML that is no plain one; "" is none at all.
+_OTHER_YAML = frozenset(["", *"{&*!|>%@`"])
 #: kubeadm and k3s give the cluster's resolver the tenth address of the services.
 _TENTH = 10
 
@@ -36,6 +40,8 @@ _KIND, _KIND_ROLE = "io.x-k8s.kind.cluster", "io.x-k8s.kind.role"
 _MINIKUBE = "created_by.minikube.sigs.k8s.io"
 _MINIKUBE_NAME = "name.minikube.sigs.k8s.io"
 _K3D, _K3D_ROLE = "k3d.cluster", "k3d.role"
+#: A label of DNS, and the longest domain that leaves room for names of services in it.
+_LABEL, _MAX_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"), 189
 #: minikube names further nodes after the first one.
 _MINIKUBE_FURTHER = re.compile(r"(.+)-m\d{2,}")
 #: The roles that nodes have; kind's and k3d's load balancers and registries are none.
@@ -133,12 +139,29 @@ def list_clusters(containers: Iterable[Json]) -> tuple[Cluster, ...]:
     )
 
 
+def lacks_first(cluster: Cluster) -> bool:
+    """Whether the node that tells a cluster's ranges may be missing among the rows it is made of.
+
+    A further node of minikube looks like a cluster of its own without the first one.
+    """
+    return not cluster.control or _stem(cluster) != cluster.name
+
+
+def _stem(cluster: Cluster) -> str:
+    """The name that minikube would have given a cluster's first node."""
+    further = _MINIKUBE_FURTHER.fullmatch(cluster.name) if cluster.program == "minikube" else None
+    return cluster.name if further is None else further[1]
+
+
 def has_other_node(name: str, identity: str, containers: Iterable[Json]) -> bool:
-    """Whether a node of the cluster ``name`` runs besides the container with that id."""
+    """Whether a node of the cluster ``name`` runs besides the container with that id.
+
+    ``containers`` may be the running ones alone, so without minikube's first node.
+    """
     return any(
         str(row["Id"]) != identity
         for cluster in list_clusters(containers)
-        if cluster.name == name
+        if name in {cluster.name, _stem(cluster)}
         for row in cluster.running
     )
 
@@ -171,7 +194,7 @@ def _read_kubeadm(node: Json, read_file: ReadFile) -> Ranges | str:
         pods,
         services,
         _address(listed[1]) if listed else None,
-        _setting(kubelet, "clusterDomain") or CLUSTER_DOMAIN,
+        _domain(_setting(kubelet, "clusterDomain")),
         where,
     )
 
@@ -183,24 +206,30 @@ def _read_k3s(node: Json, read_file: ReadFile) -> Ranges | str:
     sources: list[str] = []
 
     def find(key: str) -> str | None:
-        if told := _argument(command, key):
+        if (told := _argument(command, key, many=key in _LISTS)) is not None:
             sources.append(f"the command of {_name(node)}")
             return told
-        if told := _setting(settings or "", key):
+        if (told := _setting(settings or "", key)) is not None:
             sources.append(f"{_name(node)}:{K3S}")
             return told
         return None
 
-    pods = _ranges(find("cluster-cidr") or _K3S_PODS)
-    services = _ranges(find("service-cidr") or _K3S_SERVICES)
+    told_pods, told_services = find("cluster-cidr"), find("service-cidr")
+    pods = _ranges(_K3S_PODS if told_pods is None else told_pods)
+    services = _ranges(_K3S_SERVICES if told_services is None else told_services)
     source = " and ".join(dict.fromkeys(sources)) or "the defaults of k3s"
     if not pods or not services:
         return f"{source}: the {'pods' if not pods else 'services'} have a range nobody can read"
     told = find("cluster-dns")
-    first = services[0]
-    tenth = IPAddress(first.first + _TENTH, first.version)
-    dns = _address(told.split(",")[0]) if told else tenth
-    return Ranges(pods, services, dns, find("cluster-domain") or CLUSTER_DOMAIN, source)
+    dns = _tenth(services[0]) if told is None else _address(told.split(",")[0])
+    return Ranges(pods, services, dns, _domain(find("cluster-domain")), source)
+
+
+def _tenth(services: IPNetwork) -> IPAddress | None:
+    """The resolver's address where nothing else is said; None in a range that is too small."""
+    if services.size <= _TENTH:
+        return None
+    return IPAddress(services.first + _TENTH, services.version)
 
 
 def _name(row: Json) -> str:
@@ -212,16 +241,61 @@ def _text(data: bytes | None) -> str | None:
     return None if data is None else data.decode(errors="replace")
 
 
-def _argument(text: str, name: str) -> str | None:
-    """The value of an argument in a command, or in a list of arguments in YAML."""
-    found = re.search(rf"--{name}(?:=|\s+)['\"]?([^\s'\"]+)", text)
-    return found[1] if found else None
+def _argument(text: str, name: str, *, many: bool = False) -> str | None:
+    """The value of an argument in a command, or in a list of arguments in YAML.
+
+    Of several the last one counts, or all of them where it takes ``many``. None where it is not
+    there, "" where its value is not.
+    """
+    found = re.findall(rf"--{name}(?:=|\s+)['\"]?([^\s'\"]+)", text)
+    if not found:
+        return "" if re.search(rf"--{name}(?![\w-])", text) else None
+    return ",".join(found) if many else str(found[-1])
 
 
 def _setting(text: str, key: str) -> str | None:
-    """The value of a key at the left edge of YAML, where it is one word."""
-    found = re.search(rf"^{key}:[ \t]*['\"]?([^\s'\"#\[]+)", text, re.M)
-    return found[1] if found else None
+    """The value of a key at the left edge of YAML; the items of a list are joined by commas.
+
+    None where the key is not there, "" where it is there twice, or it or its value is written in
+    another way than a list or one line.
+    """
+    found = list(re.finditer(rf"^(['\"]?){key}\1[ \t]*:(?=\s|$)", text, re.M))
+    if not found:
+        return "" if re.search(rf"^[^#\n]*(?<![\w-]){key}['\"]?\+?\s*:", text, re.M) else None
+    if len(found) > 1:
+        return ""
+    head, *lines = text[found[0].end() :].splitlines() or [""]
+    value = _bare(head)
+    if value.startswith("["):
+        return _flow(value, lines)
+    if value[:1] in _OTHER_YAML:  # also where there is no value
+        return _items(lines) if not value else ""
+    return value.strip("'\"")
+
+
+def _bare(line: str) -> str:
+    """A line of YAML without its comment."""
+    return re.sub(r"(^|\s)#.*", "", line).strip()
+
+
+def _items(lines: Iterable[str]) -> str:
+    """The items of a list in YAML, which has one on each line."""
+    found = []
+    for line in map(_bare, lines):
+        if line and not line.startswith("- "):
+            if line.startswith("-"):
+                return ""
+            break
+        found += [line[2:].strip().strip("'\"")] if line else []
+    return ",".join(found)
+
+
+def _flow(first: str, lines: Iterable[str]) -> str:
+    """The items of a list in YAML that is in brackets; "" where these are not closed."""
+    text = " ".join([first, *map(_bare, lines)])
+    inside, closed, _ = text[1:].partition("]")
+    items = (item.strip().strip("'\"") for item in inside.split(","))
+    return ",".join(filter(None, items)) if closed else ""
 
 
 def _ranges(text: str | None) -> tuple[IPNetwork, ...]:
@@ -236,6 +310,13 @@ def _ranges(text: str | None) -> tuple[IPNetwork, ...]:
             return ()
         found.append(net)
     return tuple(found)
+
+
+def _domain(text: str | None) -> str:
+    """A domain in lower case; `CLUSTER_DOMAIN` for what is none, since names are made of it."""
+    domain = (text or "").lower().removesuffix(".")
+    whole = len(domain) <= _MAX_DOMAIN and all(map(_LABEL.fullmatch, domain.split(".")))
+    return domain if whole else CLUSTER_DOMAIN
 
 
 def _address(text: str) -> IPAddress | None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from macnet.checks.base import Finding, count, fail, ok, skip, warn
 from macnet.checks.facts import Facts
-from macnet.donors import ELSEWHERE, NOT_PRIVATE
+from macnet.donors import NOT_PRIVATE, NOT_RUNNING, NOT_TOLD
+from macnet.helper.spec import MAX_JOINERS
 from macnet.models import Donor, Further, ReachKind, Subnet
-from macnet.names.upstream import Upstream, list_upstreams
-from macnet.networks import Selected
+from macnet.names.upstream import Upstream, is_label, list_upstreams
+from macnet.networks import CLUSTER_PREFIX, Selected
 from macnet.swarm import runs
 from macnet.tunnel.conflicts import fix_of
 
@@ -17,6 +18,7 @@ from macnet.tunnel.conflicts import fix_of
 ALWAYS = "kubernetes.default.svc"
 _AGAIN = "`macnet regenerate`"
 _MAKE_ANEW = "make the cluster again with other ranges"
+_NAME_IT = "`macnet setup --also RANGE=CONTAINER`, where the range is right"
 _EXCLUDED = "--exclude"
 #: The resolvers are asked whether names are on or off, so in the domain of no tunnel.
 _DOMAIN = "test"
@@ -52,6 +54,8 @@ def _cluster(item: Selected, facts: Facts) -> Finding:
         return _in_the_way(item, further, facts)
     if item.reason is not None or further is None:
         return warn(f"it is not reached: {item.reason}", _start_fix(item), subject=name)
+    if NOT_PRIVATE in further.source:
+        return warn(_routed(item, further), _NAME_IT, subject=name)
     return ok(_routed(item, further), subject=name)
 
 
@@ -82,10 +86,10 @@ def _start_fix(item: Selected) -> str:
     """What to do about a cluster that is not reached, though this machine has room for it."""
     further = item.network.further
     why = further.reason if further is not None else ""
-    if ELSEWHERE in why:
+    if f"overlaps {CLUSTER_PREFIX}" in (item.reason or ""):
         return "`macnet setup --also kubernetes=NAME` chooses one of two clusters"
     if NOT_PRIVATE in why:
-        return "`macnet setup --also RANGE=CONTAINER`, where the range is right"
+        return _NAME_IT
     if not item.network.subnets or why:
         return "start the cluster, then `macnet regenerate`"
     if _EXCLUDED in (item.reason or ""):
@@ -94,16 +98,50 @@ def _start_fix(item: Selected) -> str:
 
 
 def joiners(facts: Facts) -> list[Finding]:
-    """Whether each donor's namespace is held, as it is since the donor's last start."""
+    """Whether each donor's namespace is held, as it is since the donor's last start.
+
+    And which ranges and networks of a swarm have no way at all; `kubernetes.cluster` tells it of
+    clusters, and `engine.networks` of what this machine has in the way.
+    """
     donors = {donor.container_id: donor for _, donor in _donors(facts)}
+    found = [_joiner(donor, facts) for donor in donors.values()]
     if not donors:
-        return [skip("nothing is reached through a container")]
-    return [_joiner(donor, facts) for donor in donors.values()]
+        found = [skip("nothing is reached through a container")]
+    return [*found, *_not_reached(facts)]
+
+
+def _not_reached(facts: Facts) -> Iterator[Finding]:
+    for item in facts.selected:
+        further, why = item.network.further, item.reason
+        if further is None or further.kind is ReachKind.CLUSTER:
+            continue
+        if why is None or item.routed or item.left_out or _EXCLUDED in why:
+            continue
+        yield warn(f"it is not reached: {why}", _way_fix(further, why), subject=item.network.name)
+
+
+def _way_fix(further: Further, why: str) -> str:
+    """What to do about something that is not reached, though this machine has room for it."""
+    if not further.reason:
+        return "take what goes first out of the tunnel, with `macnet setup --exclude`"
+    if further.kind is ReachKind.OVERLAY:
+        return f"start a container of this engine on it, then {_AGAIN}"
+    if why.endswith(NOT_RUNNING):
+        return f"start the container, then {_AGAIN}"
+    if why == NOT_TOLD:
+        return _AGAIN
+    return "`macnet setup --also RANGE=CONTAINER`, with a container behind which the range is"
 
 
 def _joiner(donor: Donor, facts: Facts) -> Finding:
+    attached = facts.joined.get(donor.container_id)
+    if attached is None and len(facts.joined) >= MAX_JOINERS:
+        return fail(
+            f"no more than {MAX_JOINERS} containers can lend their network at once",
+            "`macnet setup --also`, with less to reach: it replaces what is remembered",
+            subject=donor.container,
+        )
     if (why := facts.why_not_joined(donor)) is not None:
-        attached = facts.joined.get(donor.container_id)
         waits = attached is not None and not attached.attached
         fix = "`macnet logs relay` shows what the relay said" if waits else _AGAIN
         return fail(why, fix, subject=donor.container)
@@ -114,12 +152,36 @@ def _joiner(donor: Donor, facts: Facts) -> Finding:
 def dns(facts: Facts) -> list[Finding]:
     """Whether the resolvers of the clusters answer through the tunnel."""
     found = [_dns(one, facts) for one in list_upstreams(facts.selected, _DOMAIN)]
-    return found or [skip("no cluster that is reached has told its resolver")]
+    found += _without_names(facts)
+    return found or [skip("no cluster is reached")]
+
+
+def _without_names(facts: Facts) -> Iterator[Finding]:
+    """The clusters that are reached, and whose resolver is asked for nothing."""
+    named: set[str] = set()
+    for item in _of_kind(facts, ReachKind.CLUSTER):
+        further = item.network.further
+        if not item.routed or further is None:
+            continue
+        if not is_label(further.name):
+            why = "its name is no label of DNS, so its services have no names here"
+        elif further.dns is None:
+            why = "nothing tells which resolver it has"
+        elif not list_upstreams([item], _DOMAIN):
+            why = f"its resolver {further.dns} is in no range that is reached"
+        elif further.name.lower() in named:
+            why = "an older cluster of that name has its names"
+        else:
+            named.add(further.name.lower())
+            continue
+        yield skip(why, subject=further.name)
 
 
 def _dns(upstream: Upstream, facts: Facts) -> Finding:
     name = f"{ALWAYS}.{upstream.domain}"
-    reply = facts.resolver.ask_server(name, upstream.server)
+    # The service has an address of the first range, as the resolver has.
+    version = upstream.server.version
+    reply = facts.resolver.ask_server(name, upstream.server, version=version)
     if reply.addresses:
         told = " ".join(map(str, reply.addresses))
         return ok(f"{upstream.server} says that {name} is {told}", subject=upstream.cluster)

@@ -116,11 +116,12 @@ def _direct_cluster(facts: Facts) -> Finding:
             "`macnet setup --also kubernetes`, or without it: `macnet names on --no-cluster`",
             subject=name,
         )
-    straight = facts.resolver.ask_server(name, upstream.server)
+    version = upstream.server.version
+    straight = facts.resolver.ask_server(name, upstream.server, version=version)
     if not straight.addresses:
         return skip(f"the resolver of the cluster {owner} does not answer", subject=name)
     wanted = tuple(sorted(seen for a in straight.addresses if (seen := upstream.seen(a))))
-    reply = facts.resolver.ask_port(name, entry.port)
+    reply = facts.resolver.ask_port(name, entry.port, version=version)
     said = reply.problem or _words(reply.addresses)
     if reply.addresses == wanted:
         return ok(f"the port says {said}", subject=name)

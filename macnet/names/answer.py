@@ -262,9 +262,15 @@ def _address(address: IPAddress) -> dns.rdata.Rdata:
 
 
 def render_query(name: str, *, version: int = 4) -> bytes:
-    """A question for the addresses of a name, of IP version 4 or 6."""
+    """A question for the addresses of a name, of IP version 4 or 6.
+
+    Raises ValueError for what can be no name in DNS.
+    """
     kind = dns.rdatatype.A if version == 4 else dns.rdatatype.AAAA
-    return dns.message.make_query(f"{name}.", kind, payload=EDNS_SIZE).to_wire()
+    try:
+        return dns.message.make_query(f"{name}.", kind, payload=EDNS_SIZE).to_wire()
+    except dns.exception.DNSException as error:
+        raise ValueError(str(error)) from error
 
 
 def read_reply(query: bytes, wire: bytes) -> Reply:

@@ -31,8 +31,8 @@ class Resolver(Protocol):
     def ask_port(self, name: str, port: int, *, version: int = 4) -> Reply:
         """Ask the server at a UDP port of 127.0.0.1 for addresses of an IP version."""
 
-    def ask_server(self, name: str, server: IPAddress) -> Reply:
-        """Ask another server, at port 53, for IPv4 addresses."""
+    def ask_server(self, name: str, server: IPAddress, *, version: int = 4) -> Reply:
+        """Ask another server, at port 53, for addresses of an IP version."""
 
     def ask_system(self, name: str) -> Reply:
         """Ask this system, as every program does (getaddrinfo), for IPv4 addresses."""
@@ -45,9 +45,9 @@ class SystemResolver:
         """See `Resolver.ask_port`. Gives up after 2 seconds."""
         return _ask(name, IPAddress(_ADDRESS), port, version=version)
 
-    def ask_server(self, name: str, server: IPAddress) -> Reply:
+    def ask_server(self, name: str, server: IPAddress, *, version: int = 4) -> Reply:
         """See `Resolver.ask_server`. Gives up after 2 seconds."""
-        return _ask(name, server, _DNS_PORT, version=4)
+        return _ask(name, server, _DNS_PORT, version=version)
 
     def ask_system(self, name: str) -> Reply:
         """See `Resolver.ask_system`. Gives up after 6 seconds."""
@@ -63,7 +63,10 @@ class SystemResolver:
 def _ask(name: str, server: IPAddress, port: int, *, version: int) -> Reply:
     from macnet.names.answer import read_reply, render_query  # dnspython takes a while
 
-    query = render_query(name, version=version)
+    try:
+        query = render_query(name, version=version)
+    except ValueError:
+        return Reply(problem="it can be no name in DNS")
     family = socket.AF_INET if server.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(_PORT_S)

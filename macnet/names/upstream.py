@@ -51,6 +51,11 @@ class Upstream:
         return None
 
 
+def is_label(cluster: str) -> bool:
+    """Whether a cluster's name can be a part of names; kind takes one with dots as well."""
+    return _LABEL.fullmatch(cluster.lower()) is not None
+
+
 def list_upstreams(
     selected: Iterable[Selected], domain: str, owner: str | None = None
 ) -> tuple[Upstream, ...]:
@@ -69,7 +74,7 @@ def list_upstreams(
             (one.seen_at(further.dns) for one in item.subnets if further.dns in one.cidr), None
         )
         name = further.name.lower()
-        if server is not None and _LABEL.fullmatch(name):
+        if server is not None and is_label(name):
             one = Upstream(
                 further.name, f"{name}.{domain}", further.domain.lower(), server, subnets
             )

@@ -105,6 +105,25 @@ def test_a_range_of_the_host_is_what_it_has_routes_for() -> None:
     assert {item.reason for item in find(request, [], [], Asked(), None)} == {NOT_TOLD}
 
 
+def test_a_route_of_dockers_own_bridge_costs_the_others_nothing() -> None:
+    """It is routed anyway, and what overlaps it would be left out as a whole."""
+    shop = {
+        "Id": "1",
+        "Name": "shop",
+        "Driver": "bridge",
+        "IPAM": {"Config": [{"Subnet": "192.168.0.0/20"}]},
+    }
+    far = {**shop, "Id": "2", "Name": "far", "Driver": "macvlan"}
+    routes = [IPNetwork("192.168.0.0/20"), IPNetwork("192.168.122.0/24")]
+    [item] = find(also("192.168.0.0/16"), [shop], [], Asked(), routes)
+    assert [*map(str, item.subnets)] == ["192.168.122.0/24"]
+    [item] = find(also("192.168.0.0/16"), [far], [], Asked(), routes)
+    assert [*map(str, item.subnets)] == ["192.168.0.0/20", "192.168.122.0/24"]
+    # With nothing over it stays, and what goes first is told.
+    [item] = find(also("192.168.0.0/16"), [shop], [], Asked(), routes[:1])
+    assert [*map(str, item.subnets)] == ["192.168.0.0/20"]
+
+
 @pytest.mark.parametrize(
     ("request_", "event", "told"),
     [

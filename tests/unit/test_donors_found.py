@@ -19,7 +19,7 @@ from macnet.networks import parse_networks, select_networks, with_further
 from macnet.overlays import MANY
 from macnet.swarm import NODE
 from macnet.values import AlsoRequest
-from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind
+from tests.unit.test_kubernetes import KUBEADM, MANIFEST_TEXT, k3d, kind, minikube
 
 Row = dict[str, Any]
 KUBERNETES = AlsoRequest(kubernetes=True)
@@ -121,6 +121,18 @@ def test_when_the_control_plane_stops_a_worker_lends_the_way() -> None:
     assert found.subnets == (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16"))
 
 
+@pytest.mark.parametrize("also", [KUBERNETES, AlsoRequest(clusters=("minikube",))])
+def test_when_the_first_node_of_minikube_stops_another_lends_the_way(also: AlsoRequest) -> None:
+    files = {("id-minikube", MANIFEST): MANIFEST_TEXT}
+    first = minikube("minikube", 1) | {"State": "exited"}
+    engine = FakeEngine(first, minikube("minikube-m02", 2), files=files)
+    (found,) = engine.find(also)
+    assert (found.name, found.reason) == ("minikube", "")
+    assert found.donor is not None
+    assert found.donor.container == "minikube-m02"
+    assert found.subnets == (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16"))
+
+
 def test_a_cluster_that_has_stopped_is_none() -> None:
     engine = FakeEngine(CONTROL | {"State": "exited"})
     assert engine.find(KUBERNETES) == ()
@@ -144,11 +156,18 @@ def test_single_clusters_may_be_named() -> None:
 
 def test_of_two_clusters_with_equal_ranges_the_older_one_is_reached() -> None:
     other = kind("b-control-plane", "control-plane", 0, cluster="b")
-    first, second = FakeEngine(CONTROL, other).find(KUBERNETES)
-    assert (first.name, first.reason) == ("b", "")
-    assert second.name == "kind"
-    assert second.donor is None
-    assert "also in the cluster b" in second.reason
+    further = with_further((), FakeEngine(CONTROL, other).find(KUBERNETES))
+    first, second = select_networks(further, include=("*",), exclude=())
+    assert (first.network.name, first.routed) == ("kubernetes=b", True)
+    assert (second.network.name, second.routed) == ("kubernetes=kind", False)
+    assert "overlaps kubernetes=b" in (second.reason or "")
+
+
+def test_a_cluster_that_is_left_out_is_in_nobodys_way() -> None:
+    other = kind("b-control-plane", "control-plane", 0, cluster="b")
+    further = with_further((), FakeEngine(CONTROL, other).find(KUBERNETES))
+    first, second = select_networks(further, include=("*",), exclude=("kubernetes=b",))
+    assert (first.routed, second.routed) == (False, True)
 
 
 def test_a_cluster_without_files_gives_its_ranges_to_nobody() -> None:
@@ -165,8 +184,32 @@ def test_a_node_that_claims_public_addresses_gets_none(public: str) -> None:
     text = MANIFEST_TEXT.replace("10.244.0.0/16", f"10.244.0.0/16,{public}")
     engine = FakeEngine(CONTROL, files={("id-kind-control-plane", MANIFEST): text})
     (found,) = engine.find(KUBERNETES)
+    assert found.donor is not None
+    assert found.subnets == (IPNetwork("10.244.0.0/16"), IPNetwork("10.96.0.0/16"))
+    assert found.source.endswith(f" (without {IPNetwork(public).cidr}, which is no private range)")
+    text = MANIFEST_TEXT.replace("10.244.0.0/16", public).replace("10.96.0.0/16", public)
+    engine = FakeEngine(CONTROL, files={("id-kind-control-plane", MANIFEST): text})
+    (found,) = engine.find(KUBERNETES)
     assert found.donor is None
-    assert "no private range" in found.reason
+    assert "no private range: name it" in found.reason
+    assert "without" not in found.source
+
+
+def test_public_ranges_of_ipv6_do_not_lose_those_of_ipv4() -> None:
+    """As in the example of K3s itself; what is named already needs no note."""
+    command = (
+        "server --cluster-cidr=10.42.0.0/16,2001:cafe:42::/56 "
+        "--service-cidr=10.43.0.0/16,2001:cafe:43::/112"
+    )
+    engine = FakeEngine(k3d("s", "server", 1, command))
+    (found,) = engine.find(KUBERNETES)
+    assert found.subnets == (IPNetwork("10.42.0.0/16"), IPNetwork("10.43.0.0/16"))
+    assert "2001:cafe:42::/56" in found.source
+    assert "2001:cafe:43::/112" in found.source
+    named = ((IPNetwork("2001:cafe:42::/56"), "s"), (IPNetwork("2001:cafe:43::/112"), "s"))
+    *_, found = engine.find(AlsoRequest(kubernetes=True, through=named))
+    assert found.source == "the command of s"
+    assert found.donor is not None
 
 
 def test_an_overlay_is_reached_through_its_oldest_task() -> None:

@@ -19,6 +19,7 @@ from macnet.kubernetes import (
     Ranges,
     ReadFile,
     find_node,
+    has_other_node,
     list_clusters,
     read_ranges,
 )
@@ -116,6 +117,13 @@ def test_further_nodes_of_minikube_belong_to_the_first_one() -> None:
     assert (alone.name, names(alone.control)) == ("lab-m02", ["lab-m02"])
 
 
+def test_a_further_node_of_minikube_is_another_one_when_the_first_has_ended() -> None:
+    second = minikube("minikube-m02", 2)
+    assert has_other_node("minikube", "id-minikube", [second])
+    assert not has_other_node("minikube", "id-minikube-m02", [second])
+    assert not has_other_node("mini", "id-mini", [second])
+
+
 def test_nodes_that_do_not_run_are_told_apart() -> None:
     cluster = one(
         kind("kind-control-plane", "control-plane", 1, State="exited"),
@@ -174,6 +182,28 @@ def test_both_ip_versions_are_read() -> None:
     assert (found.dns, found.domain) == (None, "cluster.local")
 
 
+@pytest.mark.parametrize(
+    ("written", "domain"),
+    [
+        ("dev.local", "dev.local"),
+        ("Dev.Local.", "dev.local"),
+        ("a..b", "cluster.local"),
+        ("x" * 70, "cluster.local"),
+        (".".join(["y" * 60] * 4), "cluster.local"),
+        ("-a.b", "cluster.local"),
+        ("a\\300", "cluster.local"),
+    ],
+)
+def test_only_a_domain_of_dns_is_taken(written: str, domain: str) -> None:
+    text = KUBELET_TEXT.replace("clusterDomain: cluster.local", f"clusterDomain: {written}")
+    found = read_ranges(one(minikube("m", 1)), files(manifest=MANIFEST_TEXT, kubelet=text))
+    command = f"server --cluster-domain={written}"
+    other = read_ranges(one(k3d("s", "server", 1, command)), files())
+    assert isinstance(found, Ranges)
+    assert isinstance(other, Ranges)
+    assert found.domain == other.domain == domain
+
+
 def test_the_files_of_a_stopped_control_plane_still_tell() -> None:
     cluster = one(
         kind("kind-control-plane", "control-plane", 1, State="exited"),
@@ -223,6 +253,26 @@ def test_no_file_makes_it_fail(manifest: bytes, kubelet: bytes) -> None:
         read_ranges(cluster, lambda identity, path: contents.get(path, kubelet))
 
 
+@given(st.ip_addresses(), st.integers(1, 128))
+def test_no_range_of_services_makes_it_fail(address: object, prefix: int) -> None:
+    command = f"server --service-cidr={address}/{prefix}"
+    found = read_ranges(one(k3d("s", "server", 1, command)), files())
+    if isinstance(found, Ranges):
+        assert found.dns is None or found.dns in found.services[0]
+
+
+@pytest.mark.parametrize("net", ["255.255.255.248/29", f"{'ffff:' * 7}fff8/125", "10.7.0.0/29"])
+def test_services_too_few_for_a_tenth_one_have_no_known_resolver(net: str) -> None:
+    """Anybody may start a container with such a command."""
+    command = f"server --service-cidr={net}"
+    found = read_ranges(one(k3d("s", "server", 1, command)), files())
+    assert isinstance(found, Ranges)
+    assert found.dns is None
+    told = read_ranges(one(k3d("s", "server", 1, f"{command} --cluster-dns=10.7.0.2")), files())
+    assert isinstance(told, Ranges)
+    assert told.dns == IPAddress("10.7.0.2")
+
+
 def test_k3s_without_arguments_has_its_own_ranges() -> None:
     assert read_ranges(one(k3d("k3d-dev-server-0", "server", 1)), files()) == Ranges(
         (IPNetwork("10.42.0.0/16"),),
@@ -244,6 +294,63 @@ def test_arguments_of_k3s_come_before_its_file() -> None:
         "dev.local",
         f"the command of s and s:{K3S}",
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cluster-cidr:\n  - 10.50.0.0/16\n  - fd00:50::/56\nother: x\n",
+        "cluster-cidr: # pods\n\n- '10.50.0.0/16'\n# - a\n- fd00:50::/56 # 2\nx:\n- y\n",
+        "cluster-cidr: [10.50.0.0/16, 'fd00:50::/56']\n- x\n",
+        "cluster-cidr: [\n  10.50.0.0/16,\n  fd00:50::/56,\n]\n",
+        '"cluster-cidr": 10.50.0.0/16,fd00:50::/56\n',
+        "a: b\r\n'cluster-cidr' : '10.50.0.0/16, fd00:50::/56'\r\nc: d\r\n",
+        "# cluster-cidr: 10.1.0.0/16\ncluster-cidr: 10.50.0.0/16,fd00:50::/56 # both\n",
+    ],
+)
+def test_lists_in_the_file_of_k3s(text: str) -> None:
+    found = read_ranges(one(k3d("s", "server", 1)), files(k3s=text))
+    assert isinstance(found, Ranges)
+    assert found.pods == (IPNetwork("10.50.0.0/16"), IPNetwork("fd00:50::/56"))
+    assert found.services == (IPNetwork("10.43.0.0/16"),)
+    assert found.source == f"s:{K3S}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cluster-cidr:\n",
+        "cluster-cidr: ''\n",
+        "cluster-cidr: &pods 10.50.0.0/16\n",
+        "cluster-cidr: |\n  10.50.0.0/16\n",
+        "cluster-cidr: [10.50.0.0/16\nother: x\n",
+        "cluster-cidr:\n  -10.50.0.0/16\n",
+        "cluster-cidr:10.50.0.0/16\n",
+        "  cluster-cidr: 10.50.0.0/16\n",
+        "cluster-cidr+: 10.50.0.0/16\n",
+        "{cluster-cidr: 10.50.0.0/16}\n",
+        "cluster-cidr: 10.50.0.0/16\ncluster-cidr: 10.51.0.0/16\n",
+    ],
+)
+def test_what_the_file_of_k3s_says_in_another_way_is_never_the_default(text: str) -> None:
+    found = read_ranges(one(k3d("s", "server", 1)), files(k3s=text))
+    assert found == f"s:{K3S}: the pods have a range nobody can read"
+
+
+def test_repeated_flags_of_k3s_make_a_list() -> None:
+    command = "server --cluster-cidr=10.50.0.0/16 --cluster-cidr fd00:50::/56 --cluster-domain=a"
+    found = read_ranges(one(k3d("s", "server", 1, f"{command} --cluster-domain=b")), files())
+    assert isinstance(found, Ranges)
+    assert found.pods == (IPNetwork("10.50.0.0/16"), IPNetwork("fd00:50::/56"))
+    assert found.domain == "b"
+    lost = read_ranges(one(k3d("s", "server", 1, "server --cluster-cidr")), files())
+    assert lost == "the command of s: the pods have a range nobody can read"
+
+
+@given(st.text(max_size=60))
+def test_no_file_of_k3s_makes_it_fail(text: str) -> None:
+    for before in ("cluster-cidr:", "cluster-dns: [", "cluster-domain:\n-"):
+        read_ranges(one(k3d("s", "server", 1)), files(k3s=f"{before}{text}"))
 
 
 def test_a_range_of_k3s_that_cannot_be_read_is_a_reason() -> None:

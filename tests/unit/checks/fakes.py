@@ -189,8 +189,10 @@ class FakeResolver:
             return Reply(problem="Connection refused")
         return self.silence or self._answer(name)
 
-    def ask_server(self, name: str, server: IPAddress) -> Reply:
-        return self.clusters.get(server, Reply(problem="no answer"))
+    def ask_server(self, name: str, server: IPAddress, *, version: int = 4) -> Reply:
+        reply = self.clusters.get(server, Reply(problem="no answer"))
+        found = tuple(address for address in reply.addresses if address.version == version)
+        return Reply(found, reply.problem or (None if found else "it has no such address"))
 
     def ask_system(self, name: str) -> Reply:
         return self.system or self._answer(name)

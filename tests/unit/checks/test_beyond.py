@@ -13,7 +13,7 @@ from macnet.checks import Outcome, beyond
 from macnet.checks.base import Finding
 from macnet.checks.facts import Facts, JoinerLane
 from macnet.cli import views
-from macnet.helper.spec import Joiner
+from macnet.helper.spec import MAX_JOINERS, Joiner
 from macnet.models import Donor, Further, Network, ReachKind, Subnet
 from macnet.names.client import Reply
 from macnet.networks import PRIVATE_BLOCKS, select_networks, with_further
@@ -74,7 +74,7 @@ def test_a_cluster_is_told_with_its_ranges_and_where_they_were_read() -> None:
 
 def test_a_cluster_that_is_not_reached_is_a_warning() -> None:
     unread = Further("b", ReachKind.CLUSTER, (), reason="there is no b:/etc/x")
-    twice = replace(KIND, name="c", donor=None, reason="10.96.0.0/16 is also in the cluster kind")
+    twice = replace(KIND, name="c")
     kind, first, second = beyond.cluster(facts(KIND, unread, twice))
     assert kind.outcome is Outcome.OK
     assert outcomes([first, second]) == [Outcome.WARN] * 2
@@ -142,6 +142,14 @@ def test_what_else_keeps_a_cluster_away_has_a_fix_that_helps() -> None:
         assert "kubernetes=NAME" not in found.fix
 
 
+def test_a_range_of_a_cluster_that_is_not_private_is_told() -> None:
+    source = "the command of s (without 2001:cafe:42::/56, which is no private range)"
+    (found,) = beyond.cluster(facts(replace(KIND, source=source)))
+    assert found.outcome is Outcome.WARN
+    assert f"10.244.0.0/16, 10.96.0.0/16, read from {source}, through" in found.evidence
+    assert found.fix == "`macnet setup --also RANGE=CONTAINER`, where the range is right"
+
+
 def test_no_cluster_is_nothing_to_look_at() -> None:
     overlay = Further("spread", ReachKind.OVERLAY, (IPNetwork("10.0.1.0/24"),), DONOR)
     assert outcomes(beyond.cluster(facts(overlay))) == [Outcome.SKIP]
@@ -163,6 +171,58 @@ def test_a_joiner_is_compared_with_the_last_start_of_its_donor() -> None:
     assert [one.fix for one in (lost, old)] == ["`macnet regenerate`"] * 2
 
 
+def test_what_has_no_way_is_told_with_what_helps() -> None:
+    def behind(net: str, reason: str, kind: ReachKind = ReachKind.CIDR) -> Further:
+        return Further(net, kind, (IPNetwork(net),), reason=reason)
+
+    lost = [
+        behind("10.20.0.0/16", "no container router runs"),
+        behind("10.21.0.0/16", "the container router does not run"),
+        behind("10.22.0.0/16", "the engine's host has no route for it but its default one"),
+        behind("10.23.0.0/16", "no container of this engine is on it", ReachKind.OVERLAY),
+        Further("10.96.0.0/12", ReachKind.CIDR, (IPNetwork("10.96.0.0/12"),), DONOR),
+    ]
+    joined = {"id": JoinerLane(1, Joiner(1, DONOR).key, attached=True)}
+    good, *found = beyond.joiners(facts(KIND, *lost, joined=joined))
+    assert good.outcome is Outcome.OK
+    assert outcomes(found) == [Outcome.WARN] * 5
+    assert [one.subject for one in found] == [one.name for one in lost]
+    assert "it is not reached: no container router runs" in found[0].evidence
+    assert "10.96.0.0/12 overlaps kubernetes=kind" in found[4].evidence
+    fixes = [one.fix or "" for one in found]
+    assert fixes[0] == fixes[1] == "start the container, then `macnet regenerate`"
+    assert "`macnet setup --also RANGE=CONTAINER`" in fixes[2]
+    assert fixes[3].startswith("start a container of this engine on it")
+    assert "`macnet setup --exclude`" in fixes[4]
+
+
+def test_what_others_tell_is_not_told_twice() -> None:
+    """What --exclude takes out, what a VPN has (`engine.networks`), and clusters."""
+    one = Further("10.20.0.0/16", ReachKind.CIDR, (IPNetwork("10.20.0.0/16"),), DONOR)
+    cluster = replace(KIND, donor=None, reason="the container kind-control-plane does not run")
+    vpn = (IPNetwork("10.0.0.0/8"), "another VPN's route 10.0.0.0/8 (utun4)")
+    for given in (facts(one, cluster, exclude=["10.20.*"]), facts(one, reserved=[vpn])):
+        assert outcomes(beyond.joiners(given)) == [Outcome.SKIP]
+
+
+def test_one_container_more_than_can_lend_their_network() -> None:
+    many = [Donor(f"id-{n}", f"router-{n}", "then") for n in range(MAX_JOINERS + 1)]
+    nets = [
+        Further(net, ReachKind.CIDR, (IPNetwork(net),), donor)
+        for n, donor in enumerate(many)
+        for net in [f"10.{n}.0.0/16"]
+    ]
+    joined = {
+        donor.container_id: JoinerLane(n, Joiner(n, donor).key, attached=True)
+        for n, donor in enumerate(many[:-1], 1)
+    }
+    *good, last = beyond.joiners(facts(*nets, joined=joined))
+    assert set(outcomes(good)) == {Outcome.OK}
+    assert (last.outcome, last.subject) == (Outcome.FAIL, f"router-{MAX_JOINERS}")
+    assert f"no more than {MAX_JOINERS} containers" in last.evidence
+    assert last.fix != "`macnet regenerate`"
+
+
 def test_one_joiner_may_serve_several_networks() -> None:
     nets = [
         Further(f"net{n}", ReachKind.OVERLAY, (IPNetwork(f"10.0.{n}.0/24"),), DONOR) for n in (1, 2)
@@ -178,6 +238,38 @@ def test_the_resolver_of_a_cluster_is_asked() -> None:
     (bad,) = beyond.dns(facts(KIND))
     assert bad.outcome is Outcome.FAIL
     assert "no answer" in bad.evidence
+
+
+def test_why_a_resolver_is_not_asked_is_told_for_each_cluster() -> None:
+    def other(number: int, name: str) -> Further:
+        nets = (IPNetwork(f"10.{number}.0.0/16"),)
+        return replace(KIND, name=name, subnets=nets, dns=IPAddress(f"10.{number}.0.10"))
+
+    clusters = (
+        other(1, "foo.bar"),
+        replace(other(2, "a"), dns=None),
+        replace(other(3, "b"), dns=IPAddress("10.99.0.10")),
+        other(4, "kind"),
+        replace(other(5, "gone"), reason="not now", donor=None),
+    )
+    asked, *found = beyond.dns(facts(KIND, *clusters, answers={DNS: Reply((DNS,))}))
+    assert asked.outcome is Outcome.OK
+    assert outcomes(found) == [Outcome.SKIP] * 4
+    assert [(one.subject, one.evidence) for one in found] == [
+        ("foo.bar", "its name is no label of DNS, so its services have no names here"),
+        ("a", "nothing tells which resolver it has"),
+        ("b", "its resolver 10.99.0.10 is in no range that is reached"),
+        ("kind", "an older cluster of that name has its names"),
+    ]
+
+
+def test_the_resolver_of_a_cluster_with_ipv6_is_asked_for_that() -> None:
+    server, net = IPAddress("fd00:10:96::a"), IPNetwork("fd00:10:96::/112")
+    cluster = replace(KIND, subnets=(*KIND.subnets, net), dns=server)
+    reply = Reply((IPAddress("fd00:10:96::1"),))
+    (good,) = beyond.dns(facts(cluster, answers={server: reply}))
+    assert good.outcome is Outcome.OK
+    assert "kubernetes.default.svc.cluster.local is fd00:10:96::1" in good.evidence
 
 
 def test_the_swarm_is_told_by_a_manager_only() -> None:

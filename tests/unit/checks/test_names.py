@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from macnet.checks import Outcome, Report, check_ids, names
 from macnet.checks.facts import Facts
@@ -244,6 +244,16 @@ def test_a_clusters_own_domain_is_looked_at_too(world: World) -> None:
     # Its resolver has a check of its own.
     world.resolver.clusters.clear()
     assert names.direct(facts)[0].outcome is Outcome.SKIP
+
+
+def test_a_cluster_with_ipv6_is_asked_for_that(world: World) -> None:
+    server, net = IPAddress("fd00:10:96::a"), IPNetwork("fd00:10:96::/112")
+    facts = owning(world, replace(KIND, subnets=(net,), dns=server))
+    world.resolver.clusters[server] = Reply((IPAddress("fd00:10:96::1"),))
+    world.resolver.answers[CLUSTER_NAME] = Reply((IPAddress("fd00:10:96::1"),))
+    cluster, *_ = names.direct(facts)
+    assert cluster.outcome is Outcome.OK
+    assert (CLUSTER_NAME, 6) in world.resolver.asked
 
 
 def test_a_cluster_that_is_gone_still_has_its_domain(world: World) -> None:

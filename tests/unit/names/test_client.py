@@ -35,6 +35,20 @@ def test_nobody_listens_or_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> No
     assert SystemResolver().ask_port(f"a.{DOMAIN}", port).problem == "Connection refused"
 
 
+def test_another_server_is_asked_for_an_ip_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(World()) as server:
+        monkeypatch.setattr(client, "_DNS_PORT", server.port)
+        ask = SystemResolver().ask_server
+        assert ask(f"a.{DOMAIN}", LOOPBACK) == Reply((IPAddress("172.20.0.2"),))
+        assert ask(f"a.{DOMAIN}", LOOPBACK, version=6).problem == "it has no such address"
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 70, "a\\300.b", ".".join(["y" * 60] * 5)])
+def test_what_is_no_name_is_not_asked(name: str) -> None:
+    """A node's file may have it for the cluster's domain."""
+    assert SystemResolver().ask_server(name, LOOPBACK) == Reply(problem="it can be no name in DNS")
+
+
 def test_this_system() -> None:
     assert SystemResolver().ask_system("127.0.0.1") == Reply((LOOPBACK,))
     assert SystemResolver().ask_system("x" * 64 + ".test").problem
