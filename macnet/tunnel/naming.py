@@ -19,7 +19,7 @@ from macnet.names.domain import DEFAULT_PORT
 from macnet.names.ports import with_udp
 from macnet.names.source import ZoneSource
 from macnet.names.system import NamesSystem, RootCommand, SystemEntry, apply_command, choose_system
-from macnet.names.upstream import list_upstreams
+from macnet.names.upstream import is_label, list_upstreams
 from macnet.names.view import NameRow
 from macnet.networks import Selected
 from macnet.privilege import run_as_root
@@ -178,6 +178,11 @@ def _find_owner(tunnel: Tunnel, cluster: str) -> str:
             f"the cluster {cluster} calls its domain {further.domain}, and macnet answers for "
             f"{CLUSTER_DOMAIN} alone",
             hint="`macnet names on` gives its services names below the tunnel's own domain",
+        )
+    if not is_label(cluster):
+        raise BadValue(
+            f"the name of the cluster {cluster} is no label of DNS: its services have no names",
+            hint="make it again under a name of letters, digits and hyphens",
         )
     if not list_upstreams([item], CLUSTER_DOMAIN):
         raise BadValue(

@@ -261,7 +261,7 @@ def test_an_older_cluster_keeps_its_ranges(reached: Mac, nodes: KindNodes) -> No
         second = KindNodes(reached.lab.engine, "second")
         second.make_node(second.control, "control-plane")
         reached.macnet("setup")
-        assert "also in the cluster kind" in str(row(reached, "second")["reason"])
+        assert "overlaps kubernetes=kind" in str(row(reached, "second")["reason"])
         assert body(reached, nodes.pods[nodes.control]) == f"pod-{nodes.control}"
     finally:
         reached.lab.docker("rm", "-f", second.control)
