@@ -164,12 +164,14 @@ def is_untold(network: Network) -> bool:
 def _keep_untold(networks: tuple[Network, ...], server: ServerRoutes | None) -> tuple[Network, ...]:
     """The networks, and of such ranges what is in effect: a relay that has ended changes no route.
 
-    What goes through a joiner is none of the host's.
+    What goes through a joiner is none of the host's, and Docker's networks are routed anyway.
     """
     if server is None:
         return networks
     real, through = dict(server.remaps), dict(server.lanes)
-    known = [real.get(seen, seen) for seen in server.subnets if seen not in through]
+    docker = {s.cidr for network in networks if network.further is None for s in network.subnets}
+    found = (real.get(seen, seen) for seen in server.subnets if seen not in through)
+    known = [net for net in found if net not in docker]
 
     def kept(network: Network) -> Network:
         further = network.further
