@@ -18,12 +18,12 @@ from macnet.donors import concerns, has_spare
 from macnet.engine import Engine, EngineEvent, EventStream
 from macnet.errors import Busy, EngineError, MacnetError, NotSetUp
 from macnet.helper import LABEL_NAME, LABEL_ROLE
-from macnet.helper.spec import JOINER, RELAY, SERVER
+from macnet.helper.spec import JOINER
 from macnet.names.source import changes_names
 from macnet.networks import Selected
 from macnet.state import NamesChoice
 from macnet.tunnel import SetupResult, Tunnel
-from macnet.tunnel.follow import follow, looks
+from macnet.tunnel.follow import follow, looks, of_helper
 from macnet.tunnel.naming import FreshZone
 from macnet.values import NOTHING_ALSO, AlsoRequest
 
@@ -265,8 +265,7 @@ def comes_back(event: EngineEvent, engine: Engine) -> bool:
     The engine does so itself, after a moment, or has done so; one that is being removed has an
     event of its own for that.
     """
-    ended = event.action in {"die", "stop"}
-    if not ended or event.labels.get(LABEL_ROLE) not in {SERVER, RELAY}:
+    if event.action not in {"die", "stop"} or not of_helper(event):
         return False
     found = engine.find_container(event.id)
     return found is None or found.running or found.status == "restarting"

@@ -13,6 +13,7 @@ from macnet.names.upstream import Upstream, is_label, list_upstreams
 from macnet.networks import CLUSTER_PREFIX, Selected
 from macnet.swarm import runs
 from macnet.tunnel.conflicts import fix_of
+from macnet.tunnel.joiners import TOO_MANY
 
 #: A service of every cluster, whatever runs in it.
 ALWAYS = "kubernetes.default.svc"
@@ -137,7 +138,7 @@ def _joiner(donor: Donor, facts: Facts) -> Finding:
     attached = facts.joined.get(donor.container_id)
     if attached is None and len(facts.joined) >= MAX_JOINERS:
         return fail(
-            f"no more than {MAX_JOINERS} containers can lend their network at once",
+            TOO_MANY,
             "`macnet setup --also`, with less to reach: it replaces what is remembered",
             subject=donor.container,
         )

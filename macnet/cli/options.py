@@ -196,42 +196,31 @@ CompLzo = Annotated[
         help="comp-lzo directive for server and client; off omits it.  [default: no]",
     ),
 ]
+
+
+def _filter(option: str, help_text: str) -> Any:
+    return typer.Option(option, metavar="GLOB", autocompletion=complete_networks, help=help_text)
+
+
 Networks = Annotated[
     list[str] | None,
-    typer.Option(
-        "--network",
-        metavar="GLOB",
-        autocompletion=complete_networks,
-        help="Route only networks of this name; may be repeated.  [default: all]",
-    ),
+    _filter("--network", "Route only networks of this name; may be repeated.  [default: all]"),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="GLOB",
-        autocompletion=complete_networks,
-        help="Do not route networks of this name; may be repeated.",
-    ),
+    _filter("--exclude", "Do not route networks of this name; may be repeated."),
 ]
 ShownNetworks = Annotated[
     list[str] | None,
-    typer.Option(
+    _filter(
         "--network",
-        metavar="GLOB",
-        autocompletion=complete_networks,
-        help="Show what setup would route with this filter; may be repeated.  "
+        "Show what setup would route with this filter; may be repeated.  "
         "[default: as the last setup]",
     ),
 ]
 ShownExclude = Annotated[
     list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="GLOB",
-        autocompletion=complete_networks,
-        help="Show what setup would leave out with this filter; may be repeated.",
-    ),
+    _filter("--exclude", "Show what setup would leave out with this filter; may be repeated."),
 ]
 BaseImage = Annotated[
     str | None,

@@ -43,8 +43,8 @@ _SMALL_PREFIX = {4: 24, 6: 64}
 _MAC_BRIDGE, _PODMAN_BRIDGE = re.compile(r"bridge\d+"), re.compile(r"podman\d+")
 #: What macnet itself uses, in words.
 _OURS = ("the tunnel's own subnet", "the tunnel's own IPv6 prefix", "the relay's link")
-#: How systems call the interfaces of VPNs.
 _BROADCAST = IPNetwork("255.255.255.255/32")
+#: How systems call the interfaces of VPNs.
 _VPN = re.compile(r"(utun|tun|tap|ppp|ipsec|wg)\d+")
 
 

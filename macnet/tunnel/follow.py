@@ -140,7 +140,7 @@ def _await_restart(
     until = time.monotonic() + _restart_s(ended)
     limit = time.monotonic() + max(SETTLE_LIMIT_S, 2 * RESTART_HELPER_S)
     while gone and (event := _next(events, note, until)) is not None:
-        if event.action == "start" or (event.action == "destroy" and _is_own(event)):
+        if event.action == "start" or (event.action == "destroy" and of_helper(event)):
             gone.discard(event.id)
         elif event.action == "die" and matters(event):
             gone.add(event.id)
@@ -148,12 +148,13 @@ def _await_restart(
     return not gone
 
 
-def _is_own(event: EngineEvent) -> bool:
+def of_helper(event: EngineEvent) -> bool:
+    """Whether an event is about a server or a relay."""
     return event.labels.get(LABEL_ROLE) in {SERVER, RELAY}
 
 
 def _restart_s(ended: EngineEvent) -> float:
-    return RESTART_HELPER_S if _is_own(ended) else RESTART_S
+    return RESTART_HELPER_S if of_helper(ended) else RESTART_S
 
 
 def _settle(

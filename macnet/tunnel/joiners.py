@@ -27,6 +27,8 @@ from macnet.tunnel.results import JoinedReport
 
 #: Seconds for the relay to attach the lanes of joiners.
 JOIN_TIMEOUT_S = 5.0
+#: Why a donor has no joiner where there are as many as there can be.
+TOO_MANY = f"no more than {MAX_JOINERS} containers can lend their network at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,13 @@ def _numbered(donors: Iterable[Donor], present: Iterable[Container]) -> Iterator
 def reached(networks: Iterable[Selected], joiners: Iterable[Joiner]) -> tuple[Selected, ...]:
     """The networks, without those whose donor could get no joiner."""
     donors = {joiner.donor for joiner in joiners}
-    why = f"no more than {MAX_JOINERS} containers can lend their network at once"
 
     def lacks(item: Selected) -> bool:
         further = item.network.further
         return item.routed and further is not None and further.donor not in {None, *donors}
 
     return tuple(
-        replace(item, subnets=(), reason=why) if lacks(item) else item for item in networks
+        replace(item, subnets=(), reason=TOO_MANY) if lacks(item) else item for item in networks
     )
 
 
