@@ -109,17 +109,14 @@ def test_a_network_comes_and_goes(up: Mac, tmp_path: Path) -> None:
 def test_a_new_network_answers_within_two_seconds_and_open_connections_stay(
     up: Mac, tmp_path: Path
 ) -> None:
-    """At the median of seven, from the end of `docker network create` to a ping of its bridge.
-
-    What that command takes itself, a third of a second here, is the engine's.
-    """
+    """At the median of seven, from `docker network create` to a ping of its bridge."""
     took = []
     with watch(up, tmp_path / "said") as watching, conversation(up) as talk:
         for number in range(7):
             name, subnet = f"quick{number}", f"172.83.3{number}"
             try:
-                up.lab.docker("network", "create", "--subnet", f"{subnet}.0/24", name)
                 began = time.monotonic()
+                up.lab.docker("network", "create", "--subnet", f"{subnet}.0/24", name)
                 wait_until(partial(up.pings, f"{subnet}.1", wait_s=0.1), SOON, "an answer")
                 took.append(time.monotonic() - began)
                 assert answers(talk)
